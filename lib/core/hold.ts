@@ -1,0 +1,75 @@
+import { Latch, settled } from './latch.js';
+import type { LossReason, Session } from './session.js';
+
+/** How long a release waits for etcd to confirm it. It goes on behind the scenes after that. */
+const RELEASE_TIMEOUT = 2_000;
+/** The fencing token leaves this many bits for grants that share one revision of etcd. */
+const TOKEN_SHIFT = 16n;
+
+export interface Grant {
+  key: string;
+  /** The create revision of the key: the place in the queue. */
+  revision: bigint;
+  /** The revision of etcd at which the lock was seen to be ours. */
+  grantedAt: bigint;
+}
+
+/** A lock that was granted, until it is released or lost. */
+export class Hold {
+  /** Set when the lock is lost, not when it is released. */
+  readonly lost = new Latch<LossReason>();
+  /** Set when it is over in either way. */
+  readonly ended = new Latch<void>();
+  readonly #stopListening: () => void;
+  readonly #stopMaxHold: () => void;
+  #releasing: Promise<void> | undefined;
+
+  constructor(
+    readonly session: Session,
+    readonly grant: Grant,
+    maxHold: number,
+  ) {
+    this.#stopListening = session.lost.on((reason) => this.lost.set(reason));
+    this.#stopMaxHold = session.clock.after(maxHold, () => {
+      this.lost.set('max-hold');
+      void this.release();
+    });
+    this.lost.on(() => {
+      this.#stopMaxHold();
+      this.ended.set();
+    });
+  }
+
+  /**
+   * Grows from one grant of a name to the next. The revision is the one at the grant, not the one of the ticket: a
+   * holder that queued earlier may acquire later, and a Go client's `Mutex.Header().Revision` is of the grant as well.
+   */
+  get fencingToken(): bigint {
+    return this.grant.grantedAt << TOKEN_SHIFT;
+  }
+
+  get held(): boolean {
+    return !this.#releasing && this.session.alive && !this.lost.isSet;
+  }
+
+  get remaining(): number {
+    return this.held ? this.session.remaining : 0;
+  }
+
+  /** Gives the lock back. Resolves when etcd has confirmed it, or after a short time if it does not. */
+  release(): Promise<void> {
+    this.#releasing ??= this.#release();
+    return this.#releasing;
+  }
+
+  async #release(): Promise<void> {
+    this.#stopListening();
+    this.#stopMaxHold();
+    const { session, grant } = this;
+    if (!session.alive) return this.ended.set();
+    const gone = new Latch<void>();
+    void session.discard(grant.key).then(() => gone.set());
+    await settled(gone, session.clock, RELEASE_TIMEOUT);
+    this.ended.set();
+  }
+}

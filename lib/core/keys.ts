@@ -1,0 +1,74 @@
+import type { KeyRange, KeyValue } from './port.js';
+
+/**
+ * Where things lie in etcd. A lock owns the prefix `<namespace><escaped name>/`; a ticket in its queue is
+ * `<prefix><lease id in hex>/<number>`. That is the layout of Go's `concurrency.Mutex`, of `etcdctl lock` and of the
+ * v3lock service, which queue under `<prefix><lease id in hex>`: all of them stand in one line.
+ */
+
+/** A name may not be longer than this many bytes of UTF-8. etcd itself would take up to 1.5 MiB. */
+export const MAX_NAME_BYTES = 1024;
+
+/** `/` and `%` are escaped, so that the locks `a` and `a/b` never share a queue (in Go's Mutex they do). */
+export function escapeName(name: string): string {
+  return name.replace(/[%/]/g, (char) => (char === '/' ? '%2F' : '%25'));
+}
+
+/** The whole queue of a lock. */
+export function queueRange(keyPrefix: string): KeyRange {
+  return { key: `${keyPrefix}/`, end: `${keyPrefix}0` }; // '0' is the character after '/'
+}
+
+/** Lower case, no padding: as Go prints a lease id into a key. */
+export function leaseHex(lease: bigint): string {
+  return lease.toString(16);
+}
+
+export function ticketKey(keyPrefix: string, lease: bigint, number: number): string {
+  return `${keyPrefix}/${leaseHex(lease)}/${number}`;
+}
+
+/** The key that stands for a whole session. No escaped name contains `%s`, so it cannot lie in a lock's queue. */
+export function guardKey(namespace: string, lease: bigint): string {
+  return `${namespace}%s/${leaseHex(lease)}`;
+}
+
+/** Somebody in the queue of a lock, as the key in etcd tells. */
+export interface Participant {
+  /** The key in etcd. */
+  readonly key: string;
+  /** The create revision of the key: the place in the queue. */
+  readonly revision: bigint;
+  /** The lease of the participant's session. */
+  readonly lease: bigint;
+  /** The host name of the participant's machine; undefined for clients other than this package. */
+  readonly host?: string;
+  /** The process id on that machine; undefined for clients other than this package. */
+  readonly pid?: number;
+  /** When the participant queued, by its own wall clock; undefined for clients other than this package. */
+  readonly since?: Date;
+}
+
+export function ticketValue(owner: { host: string; pid: number }, date: number): string {
+  return JSON.stringify({ host: owner.host, pid: owner.pid, since: new Date(date).toISOString() });
+}
+
+export function participant(kv: KeyValue): Participant {
+  return { key: kv.key, revision: kv.createRevision, lease: kv.lease, ...describe(kv.value) };
+}
+
+/** Foreign clients write nothing, or something of their own, into the value: it is taken field by field. */
+function describe(value: string): Pick<Participant, 'host' | 'pid' | 'since'> {
+  let fields: Record<string, unknown>;
+  try {
+    fields = Object(JSON.parse(value)) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+  const since = typeof fields.since === 'string' ? new Date(fields.since) : undefined;
+  return {
+    ...(typeof fields.host === 'string' && { host: fields.host }),
+    ...(typeof fields.pid === 'number' && { pid: fields.pid }),
+    ...(since && !Number.isNaN(since.getTime()) && { since }),
+  };
+}

@@ -1,0 +1,76 @@
+import type { Clock } from './clock.js';
+
+/** An event that happens at most once and keeps its value: a loss, the end of somebody's patience, a shutdown. */
+export class Latch<T> {
+  #state: { value: T } | undefined;
+  readonly #listeners = new Set<(value: T) => void>();
+
+  get isSet(): boolean {
+    return this.#state !== undefined;
+  }
+
+  get value(): T | undefined {
+    return this.#state?.value;
+  }
+
+  /** Sets the value and tells every listener, in the order in which they came. Later calls change nothing. */
+  set(value: T): void {
+    if (this.#state) return;
+    this.#state = { value };
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const listener of listeners) listener(value);
+  }
+
+  /** Calls `listener` once: now if the value is set, else when it is. Returns what takes the listener away. */
+  on(listener: (value: T) => void): () => void {
+    if (this.#state) {
+      listener(this.#state.value);
+      return () => {};
+    }
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+/** A latch of whatever value. */
+export interface Ending {
+  on(listener: () => void): () => void;
+}
+
+/** What a wait rejects with when one of its endings came first. */
+export class Interrupted extends Error {
+  constructor(readonly by: Ending) {
+    super('interrupted');
+    this.name = 'Interrupted';
+  }
+}
+
+/** The outcome of `promise`, unless one of the endings comes first: then it rejects with {@link Interrupted} at once. */
+export async function until<T>(promise: PromiseLike<T>, ...endings: readonly Ending[]): Promise<T> {
+  const stops: (() => void)[] = [];
+  const interrupted = new Promise<never>((_resolve, reject) => {
+    for (const ending of endings) stops.push(ending.on(() => reject(new Interrupted(ending))));
+  });
+  try {
+    return await Promise.race([interrupted, promise]);
+  } finally {
+    for (const stop of stops) stop();
+  }
+}
+
+/** Waits for `latch`, for `ms` at the longest: says whether it was set. Rejects when one of the endings comes first. */
+export function settled(latch: Ending, clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<boolean> {
+  let stops: (() => void)[] = [];
+  const first = new Promise<boolean>((resolve) => {
+    stops = [latch.on(() => resolve(true)), clock.after(ms, () => resolve(false))];
+  });
+  return until(first, ...endings).finally(() => stops.forEach((stop) => stop()));
+}
+
+const NEVER: Ending = { on: () => () => {} };
+
+/** Waits `ms`. Rejects when one of the endings comes first. */
+export async function sleep(clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<void> {
+  await settled(NEVER, clock, ms, ...endings);
+}

@@ -1,0 +1,161 @@
+/**
+ * The narrow waist of the package: what the engine needs of etcd, and nothing else. The client over gRPC, the
+ * in-memory etcd and wrappers around either implement it. Left out on purpose: plain puts and deletes (a transaction
+ * does both) and serializable reads (they may be stale).
+ */
+export interface EtcdPort {
+  /**
+   * Runs one transaction. A transaction without a put is repeated by the port when its answer is lost; one with a
+   * put is sent once, because its answer matters.
+   */
+  txn(request: TxnRequest, options?: CallOptions): Promise<TxnResponse>;
+  /** Reads a range, linearizable. Repeated by the port when its answer is lost. */
+  range(request: RangeRequest, options?: CallOptions): Promise<RangeResponse>;
+  /** Grants a lease of at least `ttl` seconds; etcd may grant more, and what it granted counts. */
+  grantLease(ttl: number, options?: CallOptions): Promise<LeaseGrant>;
+  /** Ends a lease and deletes its keys. Resolves also when etcd does not know the lease (any more). */
+  revokeLease(lease: bigint, options?: CallOptions): Promise<void>;
+  /** Opens a stream for keep-alives. */
+  keepAlive(listener: KeepAliveListener): KeepAliveStream;
+  /** Opens a stream for watches. */
+  watch(listener: WatchListener): WatchStream;
+  /** Ends all streams and connections. Calls in flight fail as `closed`. */
+  close(): void;
+}
+
+export interface CallOptions {
+  /** How long one attempt may take, in milliseconds. Default 1000. */
+  timeout?: number;
+}
+
+/** What every answer says about the cluster at that moment. */
+export interface Header {
+  revision: bigint;
+  /** The raft term of the member that answered: an old leader that does not know it yet answers with an old term. */
+  raftTerm: bigint;
+}
+
+export interface KeyValue {
+  key: string;
+  value: string;
+  createRevision: bigint;
+  modRevision: bigint;
+  /** The lease the key hangs on; 0 if none. */
+  lease: bigint;
+}
+
+/** Keys from `key` up to, without, `end`; without `end` only `key`. */
+export interface KeyRange {
+  key: string;
+  end?: string;
+}
+
+export interface RangeRequest extends KeyRange {
+  /** Order by create revision; without it, by key. */
+  sort?: 'oldest' | 'newest';
+  limit?: number;
+  keysOnly?: boolean;
+  maxCreateRevision?: bigint;
+}
+
+export interface RangeResponse {
+  header: Header;
+  kvs: KeyValue[];
+}
+
+/** True when the field of *every* key in the range equals `revision`. A missing key has revision 0. */
+export interface Compare extends KeyRange {
+  target: 'create' | 'mod';
+  revision: bigint;
+}
+
+export type Op =
+  { range: RangeRequest } | { put: { key: string; value: string; lease: bigint } } | { delete: { key: string } };
+
+export interface TxnRequest {
+  compare?: readonly Compare[];
+  success: readonly Op[];
+  failure?: readonly Op[];
+}
+
+/** The answer to one operation: the keys of a range, else an empty list. */
+export type OpResult = readonly KeyValue[];
+
+export interface TxnResponse {
+  header: Header;
+  succeeded: boolean;
+  results: readonly OpResult[];
+}
+
+export interface LeaseGrant {
+  lease: bigint;
+  /** Seconds. */
+  ttl: number;
+}
+
+export interface KeepAliveStream {
+  /** Asks for one renewal. Answers come in the order of the questions. */
+  send(lease: bigint): void;
+  /** Ends the stream; the listener hears nothing more. `stalled`: it had gone silent, so go elsewhere next time. */
+  close(stalled?: 'stalled'): void;
+}
+
+export interface KeepAliveListener {
+  /** `ttl` is in seconds; 0 when etcd does not know the lease (any more). */
+  answered(answer: { lease: bigint; ttl: number; raftTerm: bigint }): void;
+  /** The stream broke. Called once, and not after `close()`. */
+  ended(error: EtcdError): void;
+}
+
+export interface WatchStream {
+  /**
+   * Watches from now on, or from `startRevision`, which etcd serves up to 100 ms late, and refuses when it has been
+   * compacted away. The caller chooses `id`, a new one each time, above 0.
+   */
+  create(watch: KeyRange & { id: number; startRevision?: bigint }): void;
+  cancel(id: number): void;
+  /** Asks for a sign of life. */
+  ping(): void;
+  /** Ends the stream; the listener hears nothing more. */
+  close(): void;
+}
+
+export interface WatchEvent {
+  type: 'put' | 'delete';
+  key: string;
+  modRevision: bigint;
+}
+
+export interface WatchListener {
+  /** From here on every event with a revision above `revision` is delivered. */
+  created(id: number, revision: bigint): void;
+  events(id: number, events: readonly WatchEvent[]): void;
+  /** The server refused or ended this watch; the stream lives on. */
+  canceled(id: number, error: EtcdError): void;
+  /** The answer to a ping. */
+  alive(): void;
+  /** The stream broke, and all its watches with it. Called once, and not after `close()`. */
+  ended(error: EtcdError): void;
+}
+
+/**
+ * - `unreachable`: no answer, or none that says whether the request took effect
+ * - `lease-not-found`: the lease is expired or revoked
+ * - `no-space`: etcd is over its storage quota and takes no puts
+ * - `permission`: the user may not do this, or is not who he says
+ * - `rejected`: etcd understood the request and will never take it
+ * - `closed`: this port has been closed
+ */
+export type EtcdErrorCode = 'unreachable' | 'lease-not-found' | 'no-space' | 'permission' | 'rejected' | 'closed';
+
+/** The one error that a port rejects with. */
+export class EtcdError extends Error {
+  constructor(
+    readonly code: EtcdErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'EtcdError';
+  }
+}

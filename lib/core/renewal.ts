@@ -1,0 +1,86 @@
+import type { Clock } from './clock.js';
+import type { EtcdPort, KeepAliveStream } from './port.js';
+
+/** A renewal that was asked for at `sentAt`, and what etcd answered. */
+export interface Renewed {
+  sentAt: number;
+  /** Milliseconds; 0 when etcd does not know the lease (any more). */
+  ttl: number;
+  raftTerm: bigint;
+}
+
+/** An answer that takes longer is not waited for: a member whose leader hangs says nothing for 7 s. */
+const STALLED_AFTER = 1_000;
+/** Pause before a new stream, in milliseconds. */
+const REOPEN_PAUSE = 200;
+
+/**
+ * Asks etcd to renew a lease, again and again, on one stream until that breaks or goes silent, and then on another. It
+ * does not judge the answers; it only says when each was asked for.
+ */
+export class Renewal {
+  #stream: KeepAliveStream | undefined;
+  /** Send times of the questions on this stream that were not answered yet, oldest first. */
+  #sent: number[] = [];
+  #stopped = false;
+  #stopBeat: () => void = () => {};
+  #stopWait: () => void = () => {};
+
+  constructor(
+    readonly port: EtcdPort,
+    readonly clock: Clock,
+    readonly lease: bigint,
+    /** Milliseconds between two questions. */
+    readonly period: number,
+    readonly onAnswer: (renewed: Renewed) => void,
+  ) {
+    this.#armBeat();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#stopBeat();
+    this.#drop();
+  }
+
+  #armBeat(): void {
+    this.#stopBeat = this.clock.after(this.period, () => {
+      this.#armBeat();
+      this.#ask();
+    });
+  }
+
+  #ask(): void {
+    this.#stream ??= this.port.keepAlive({
+      answered: ({ ttl, raftTerm }) => this.#answered(ttl * 1000, raftTerm),
+      ended: () => this.#reopen(),
+    });
+    this.#sent.push(this.clock.now());
+    this.#stream.send(this.lease);
+    if (this.#sent.length === 1) this.#armStall();
+  }
+
+  #answered(ttl: number, raftTerm: bigint): void {
+    const sentAt = this.#sent.shift();
+    this.#stopWait();
+    if (this.#sent.length > 0) this.#armStall();
+    if (sentAt !== undefined) this.onAnswer({ sentAt, ttl, raftTerm });
+  }
+
+  #armStall(): void {
+    this.#stopWait = this.clock.after(STALLED_AFTER, () => this.#reopen());
+  }
+
+  #reopen(): void {
+    this.#drop();
+    if (!this.#stopped) this.#stopWait = this.clock.after(REOPEN_PAUSE, () => this.#ask());
+  }
+
+  /** Answers of a stream that was left count for nothing: their questions cannot be told any more. */
+  #drop(): void {
+    this.#stopWait();
+    this.#stream?.close(this.#sent.length > 0 && !this.#stopped ? 'stalled' : undefined);
+    this.#stream = undefined;
+    this.#sent = [];
+  }
+}

@@ -1,0 +1,41 @@
+import type { Clock } from './clock.js';
+import { EtcdError, type EtcdPort } from './port.js';
+import { Session, type SessionOptions } from './session.js';
+
+/** Keeps one live session per process: opens it when it is first needed, and a new one after a loss. */
+export class SessionKeeper {
+  #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
+  #closed = false;
+
+  constructor(
+    readonly port: EtcdPort,
+    readonly clock: Clock,
+    readonly options: SessionOptions,
+  ) {}
+
+  /** The live session. Everybody who asks while one is being opened shares its outcome. */
+  current(): Promise<Session> {
+    if (this.#closed) return Promise.reject(new EtcdError('closed', 'the session has been closed'));
+    if (this.#session?.alive) return Promise.resolve(this.#session);
+    this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  async #open(): Promise<Session> {
+    const session = await Session.open(this.port, this.clock, this.options);
+    if (this.#closed) {
+      await session.close();
+      throw new EtcdError('closed', 'the session has been closed');
+    }
+    this.#session = session;
+    return session;
+  }
+
+  /** Ends the session and its lease, also one that is just being opened. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#opening?.catch(() => {});
+    await this.#session?.close();
+  }
+}

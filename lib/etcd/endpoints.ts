@@ -1,0 +1,81 @@
+import { InterceptingCall, type CallOptions, type Interceptor } from '@grpc/grpc-js';
+import { noop } from 'cockatiel';
+import { Etcd3, type IOptions } from 'etcd3';
+
+/** How to reach etcd: the options of etcd3, less those that the fault policies of this package decide. */
+export type EtcdConnection = Omit<IOptions, 'faultHandling' | 'defaultCallOptions' | 'dialTimeout'>;
+
+/** One member of the cluster, as long as it works. */
+export interface Endpoint {
+  readonly client: Etcd3;
+  /** Lets the next request go to another member. */
+  failed(): void;
+}
+
+/** A member that has lost its leader then refuses at once, instead of after 7 s or never. */
+const requireLeader: Interceptor = (options, nextCall) =>
+  new InterceptingCall(nextCall(options), {
+    start(metadata, listener, next) {
+      metadata.set('hasleader', 'true');
+      next(metadata, listener);
+    },
+  });
+
+const STREAM: CallOptions = { interceptors: [requireLeader] };
+
+/** For calls that etcd3 makes by itself: logging in. */
+const LOGIN_TIMEOUT = 2_000;
+
+/**
+ * The members of the cluster, one at a time: all requests go to one, chosen by chance, until it fails, and then to the
+ * next. etcd3 itself throws dice for every call, so that with one member hanging every third call would hang.
+ */
+export class Endpoints {
+  readonly #clients: (Etcd3 | undefined)[];
+  readonly #hosts: readonly string[];
+  #index: number;
+
+  constructor(readonly options: EtcdConnection) {
+    this.#hosts = [options.hosts].flat();
+    this.#clients = this.#hosts.map(() => undefined);
+    this.#index = Math.floor(Math.random() * this.#hosts.length);
+  }
+
+  get count(): number {
+    return this.#hosts.length;
+  }
+
+  current(): Endpoint {
+    const index = this.#index;
+    const client = (this.#clients[index] ??= this.#connect(this.#hosts[index]!));
+    const failed = (): void => {
+      // Only the first of many failures moves on: the others are about the same member.
+      if (this.#index === index) this.#index = (index + 1) % this.#hosts.length;
+    };
+    return { client, failed };
+  }
+
+  close(): void {
+    for (const client of this.#clients) client?.close();
+  }
+
+  #connect(host: string): Etcd3 {
+    return new Etcd3({
+      ...this.options,
+      hosts: host,
+      grpcOptions: {
+        // etcd cuts the connection of a client that pings more often than every 5 s.
+        'grpc.keepalive_time_ms': 10_000,
+        'grpc.keepalive_timeout_ms': 3_000,
+        // gRPC would wait up to two minutes before it tries a member again that has just been restarted.
+        'grpc.initial_reconnect_backoff_ms': 100,
+        'grpc.max_reconnect_backoff_ms': 1_000,
+        ...this.options.grpcOptions,
+      },
+      // etcd3 repeats every call, also transactions, and shuts out a member for 5 s after three errors. Both are wrong
+      // for locks: what may be repeated, and for how long, is decided by the port and the engine.
+      faultHandling: { host: () => noop, global: noop },
+      defaultCallOptions: ({ isStream }) => (isStream ? STREAM : { ...STREAM, deadline: Date.now() + LOGIN_TIMEOUT }),
+    });
+  }
+}

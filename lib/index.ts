@@ -1,0 +1,24 @@
+export type { Participant } from './core/keys.js';
+export type { LossReason } from './core/session.js';
+export { bindLockService } from './lock.binding.js';
+export { currentLock } from './lock.context.js';
+export {
+  DistributedLock,
+  type DistributedLockOptions,
+  type LockDecorator,
+  type LockKeyFunction,
+} from './lock.decorator.js';
+export {
+  LockError,
+  LockLostError,
+  LockNotAcquiredError,
+  LockUnavailableError,
+  LockUsageError,
+  type LockErrorCode,
+} from './lock.errors.js';
+export type { Lock } from './lock.handle.js';
+export { DistributedLockInterceptor } from './lock.interceptor.js';
+export { EtcdLockModule, type EtcdLockModuleExtras } from './lock.module.js';
+export type { EtcdLockModuleOptions, LockOptions } from './lock.options.js';
+export { LockService, type LockState } from './lock.service.js';
+export { getLockServiceToken, InjectLockService } from './lock.tokens.js';

@@ -1,0 +1,51 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Lock } from './lock.handle.js';
+
+const locks = new AsyncLocalStorage<Lock>();
+
+/**
+ * The lock under which this code runs: that of the innermost decorated method or `withLock` around it. Undefined
+ * outside of one, and once that lock was released, also for work that goes on after it. A lost lock is still here: ask
+ * its `held` or `signal`.
+ *
+ * @example
+ * await sql`update seats set owner = ${owner}, token = ${currentLock()!.fencingToken} where …`;
+ */
+export function currentLock(): Lock | undefined {
+  const lock = locks.getStore();
+  return lock && released.has(lock) ? undefined : lock;
+}
+
+const released = new WeakSet<Lock>();
+
+/** Calls `run` with `lock` as the current one. */
+export function within<T>(lock: Lock, run: () => T): T {
+  return locks.run(lock, run);
+}
+
+/** Ends the work under a lock: releases it, and says so to whoever still asks for the current one. */
+export async function leave(lock: Lock): Promise<void> {
+  released.add(lock);
+  await lock.release();
+}
+
+/**
+ * Runs `work` under `lock` and releases it. Its result is refused with {@link LockLostError} if the lock was lost
+ * meanwhile; its own error goes first. If the result `outlives` the work, it needs the lock still, and whoever gets it
+ * has to release it.
+ */
+export async function hold<T>(
+  lock: Lock,
+  work: () => T | PromiseLike<T>,
+  outlives: (result: T) => boolean = () => false,
+): Promise<T> {
+  let keep = false;
+  try {
+    const result = await within(lock, work);
+    if (!lock.held && lock.signal.aborted) throw lock.signal.reason;
+    keep = outlives(result);
+    return result;
+  } finally {
+    if (!keep) await leave(lock);
+  }
+}

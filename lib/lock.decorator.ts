@@ -1,0 +1,196 @@
+import { Logger, UseInterceptors } from '@nestjs/common';
+import { isObservable, Observable } from 'rxjs';
+import { declareSlot, serviceOf } from './lock.binding.js';
+import { hold, leave } from './lock.context.js';
+import { LockUsageError } from './lock.errors.js';
+import type { Lock } from './lock.handle.js';
+import { DistributedLockInterceptor } from './lock.interceptor.js';
+import { problemOfName } from './lock.names.js';
+import { lockedObservable } from './lock.observable.js';
+import { checkLockOptions, type LockOptions } from './lock.options.js';
+import { LOCK_MARKS, marksOf, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
+
+/** What `@DistributedLock` takes beside the key. */
+export interface DistributedLockOptions extends LockOptions {
+  /** The lock service to use, if the application has several: the `instance` of its module. */
+  instance?: string;
+}
+
+/** Makes the key of a call from the arguments of the method, as the method gets them: validated and typed. */
+export type LockKeyFunction<S, A extends unknown[]> = (this: S, ...args: A) => string;
+
+type AsyncMethod<A extends unknown[]> = (...args: [...A, ...any[]]) => Promise<unknown> | Observable<unknown>;
+
+/** Decorates a method that returns a Promise or an Observable, and whose parameters begin with those of the key. */
+export type LockDecorator<S, A extends unknown[]> = <T extends AsyncMethod<A>>(
+  target: S,
+  property: string | symbol,
+  descriptor: TypedPropertyDescriptor<T>,
+) => void;
+
+/**
+ * Runs a method under a distributed lock: at most one call with the same key runs at a time, over all processes. The
+ * others wait in line. Works on the methods of controllers and of providers; inside, {@link currentLock} is the lock.
+ *
+ * A method that returns an Observable holds the lock until that completes, fails or is unsubscribed from; its return
+ * type has to be written down, because only then it is known before the first call.
+ *
+ * @param key the name of the lock, or a function that makes it from the arguments of the method
+ * @throws {LockUsageError} while decorating, if it cannot work
+ * @example
+ * @DistributedLock((invoice: Invoice) => `invoice/${invoice.id}`)
+ * async charge(invoice: Invoice) {}
+ */
+export function DistributedLock<S = any, A extends unknown[] = any[]>(
+  key: string | LockKeyFunction<S, A>,
+  options: DistributedLockOptions = {},
+): LockDecorator<S, A> {
+  return (target, property, descriptor) => {
+    const method = nameOf(target, property);
+    checkUse(method, target, property, descriptor);
+    checkKey(method, key);
+    const { instance, ...lockOptions } = options;
+    checkLockOptions(lockOptions);
+
+    const original = descriptor.value as unknown as AnyMethod;
+    const mark: LockMark = { method };
+    const call: Call = {
+      mark,
+      original,
+      async acquire(self, args, signal) {
+        const pipeline = pipelineOf(mark);
+        const signals = [lockOptions.signal, signal, pipeline?.clientGone.signal].filter((each) => each !== undefined);
+        const service = logged(() => serviceOf(self, instance, method));
+        const name = logged(() => keyOf(method, key as AnyKey, self, args, pipeline));
+        return await service.acquire(name, {
+          ...lockOptions,
+          ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
+        });
+      },
+    };
+    const run =
+      Reflect.getMetadata('design:returntype', target as object, property) === Observable ? runStream : runAsync;
+
+    // A Proxy, because frameworks look at the name, the length and other properties of a method.
+    const wrapper = new Proxy(original, { apply: (_method, self: unknown, args: unknown[]) => run(call, self, args) });
+    for (const metadataKey of Reflect.getMetadataKeys(original)) {
+      Reflect.defineMetadata(metadataKey, Reflect.getMetadata(metadataKey, original), wrapper);
+    }
+    Reflect.defineMetadata(LOCK_MARKS, [...marksOf(original), mark], wrapper);
+    descriptor.value = wrapper as never;
+    declareSlot(target as object, instance);
+    if (marksOf(original).length === 0) {
+      UseInterceptors(DistributedLockInterceptor)(target as object, property, descriptor);
+    }
+  };
+}
+
+type AnyMethod = (...args: unknown[]) => unknown;
+type AnyKey = string | LockKeyFunction<unknown, unknown[]>;
+
+/** One decorated method. */
+interface Call {
+  mark: LockMark;
+  original: AnyMethod;
+  acquire(self: unknown, args: unknown[], signal?: AbortSignal): Promise<Lock>;
+}
+
+/** For a method that is declared to return an Observable: nothing happens before somebody subscribes. */
+function runStream({ acquire, original }: Call, self: unknown, args: unknown[]): Observable<unknown> {
+  const source = () => original.apply(self, args) as Observable<unknown>;
+  return lockedObservable((signal) => acquire(self, args, signal), source);
+}
+
+async function runAsync(call: Call, self: unknown, args: unknown[]): Promise<unknown> {
+  const { mark, original } = call;
+  const pipeline = pipelineOf(mark);
+  const lock = await call.acquire(self, args);
+  const work = async () => {
+    const returned = original.apply(self, args);
+    const result: unknown = await returned;
+    if (isObservable(result) ? !pipeline : returned === result) throw notAsync(mark, result);
+    return result;
+  };
+  // An Observable that Nest is going to subscribe to has not begun its work yet.
+  const result = await hold(lock, work, isObservable);
+  return isObservable(result) ? handOver(lock, result, call, self, args, pipeline!) : result;
+}
+
+/** Ties a lock that is held already to the first subscription; a later one (a retry) takes it anew. */
+function handOver(
+  lock: Lock,
+  stream: Observable<unknown>,
+  call: Call,
+  self: unknown,
+  args: unknown[],
+  pipeline: Pipeline,
+): Observable<unknown> {
+  const release = () => void leave(lock);
+  pipeline.unclaimed.add(release);
+  const acquire = (signal: AbortSignal) =>
+    pipeline.unclaimed.delete(release) ? Promise.resolve(lock) : call.acquire(self, args, signal);
+  return lockedObservable(acquire, () => stream);
+}
+
+/** Nest does not log the errors of this package, and somebody has to see a wrong use. */
+function logged<T>(step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    if (error instanceof LockUsageError && error.status === 500) new Logger('EtcdLock').error(error.message);
+    throw error;
+  }
+}
+
+function nameOf(target: unknown, property: string | symbol | undefined): string {
+  const owner = typeof target === 'function' ? target : target?.constructor;
+  return property === undefined ? String(owner?.name) : `${owner?.name}.${String(property)}`;
+}
+
+/** Refuses at once what could only run unlocked, or not at all. */
+function checkUse(
+  method: string,
+  target: unknown,
+  property: string | symbol,
+  descriptor: PropertyDescriptor | undefined,
+): void {
+  const refuse = (what: string): never => {
+    throw new LockUsageError(`@DistributedLock cannot decorate ${method}: ${what}`, 'not-bound');
+  };
+  if (property === undefined) refuse('it is a class. Decorate its methods.');
+  if (typeof target === 'function') refuse('it is static, and Nest injects nothing into classes. Make it a method.');
+  const value: unknown = descriptor?.value;
+  if (typeof value !== 'function') refuse('it is a property or an accessor. Make it a method.');
+  if (/Generator/.test(value!.constructor.name)) refuse('it is a generator. Return a Promise or an Observable.');
+  const returns: unknown = Reflect.getMetadata('design:returntype', target as object, property);
+  if (SYNCHRONOUS.has(returns)) refuse('its return type is not a Promise or an Observable. Make it async.');
+}
+
+const SYNCHRONOUS = new Set<unknown>([String, Number, Boolean, Array, Symbol, BigInt, Function]);
+
+function checkKey(method: string, key: unknown): void {
+  const problem = typeof key === 'function' ? undefined : problemOfName(key);
+  if (problem) throw new LockUsageError(`The key of @DistributedLock on ${method} ${problem}.`, 'key');
+  if (key instanceof AsyncFunction) {
+    throw new LockUsageError(`The key function of @DistributedLock on ${method} must not be async.`, 'key');
+  }
+}
+
+const AsyncFunction = (async () => {}).constructor as FunctionConstructor;
+
+function keyOf(method: string, key: AnyKey, self: unknown, args: unknown[], pipeline: Pipeline | undefined): string {
+  if (typeof key === 'string') return key;
+  const name: unknown = key.apply(self, args);
+  const problem = problemOfName(name);
+  if (!problem) return name as string;
+  const message = `What the key function of @DistributedLock on ${method} returns ${problem}.`;
+  // A key that was made from a bad request is the fault of the client.
+  throw new LockUsageError(message, 'key', typeof name === 'string' ? name : undefined, pipeline ? 400 : 500);
+}
+
+function notAsync({ method }: LockMark, result: unknown): LockUsageError {
+  const what = isObservable(result)
+    ? 'returned an Observable without saying so. Write the return type down: `: Observable<…>`.'
+    : 'did not return a Promise or an Observable. Make it async.';
+  return new LockUsageError(`${method} is decorated with @DistributedLock and ${what}`, 'not-bound');
+}

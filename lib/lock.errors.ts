@@ -1,0 +1,137 @@
+import { IntrinsicException } from '@nestjs/common';
+import type { Participant } from './core/keys.js';
+import type { LossReason } from './core/session.js';
+
+/** The stable name of a kind of error, the same across versions and copies of this package. */
+export type LockErrorCode = 'LOCK_NOT_ACQUIRED' | 'LOCK_LOST' | 'LOCK_UNAVAILABLE' | 'LOCK_USAGE';
+
+/**
+ * What every error of this package is. Nest's own exception filter answers a request with `status`, and passes the
+ * message on if `expose` is set; it does not log these errors, because the lock service has logged those that need
+ * somebody's attention (a busy lock does not).
+ *
+ * @example
+ * try {
+ *   await locks.withLock('report', build);
+ * } catch (error) {
+ *   if (error instanceof LockError && error.code === 'LOCK_NOT_ACQUIRED') return 'somebody else builds it';
+ *   throw error;
+ * }
+ */
+export abstract class LockError extends IntrinsicException {
+  abstract readonly code: LockErrorCode;
+  /** Why, in one word; the words depend on the class. */
+  abstract readonly reason: string;
+
+  constructor(
+    message: string,
+    /** The name of the lock; undefined where the error is not about one. */
+    readonly lockName: string | undefined,
+    /** The HTTP status that Nest answers with. */
+    readonly status: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+
+  /** The same as `status`: both together are what Nest knows an HTTP error by. */
+  get statusCode(): number {
+    return this.status;
+  }
+
+  /** Whether the message may be shown to the client of a request: not for errors of the server. */
+  get expose(): boolean {
+    return this.status < 500;
+  }
+}
+
+/**
+ * Somebody else has the lock.
+ * - `busy`: it was asked for without waiting
+ * - `timeout`: it was waited for, for the whole `waitTimeout`
+ * - `queue-full`: `maxWaiters` callers of this process wait for it already
+ */
+export class LockNotAcquiredError extends LockError {
+  readonly code = 'LOCK_NOT_ACQUIRED';
+  /** Seconds after which another attempt makes sense; sent as `Retry-After`. */
+  readonly retryAfter = 1;
+
+  constructor(
+    message: string,
+    lockName: string,
+    readonly reason: 'busy' | 'timeout' | 'queue-full',
+    /** Who had the lock when this process last looked. */
+    readonly holder: Participant | undefined,
+    status: number,
+  ) {
+    super(message, lockName, status);
+  }
+}
+
+/**
+ * The lock was held and is not any more, although nobody here released it. Somebody else may have it now.
+ * - `lease-expired`: etcd could not be reached for the whole TTL, or this process stood still
+ * - `revoked`: the lease was ended from outside, or the service was closed while the lock was held
+ * - `force-released`: somebody deleted the key of the lock
+ * - `max-hold`: it was held for longer than `maxHold`
+ */
+export class LockLostError extends LockError {
+  readonly code = 'LOCK_LOST';
+
+  constructor(
+    lockName: string,
+    readonly reason: LossReason,
+  ) {
+    super(`Lost the lock "${lockName}" (${reason}): ${LOSSES[reason]}`, lockName, 503);
+  }
+}
+
+const ABANDON = 'Somebody else may have it now, so stop the work under it';
+const LOSSES: Record<LossReason, string> = {
+  'lease-expired': `etcd could not be reached for a whole TTL, or this process stood still. ${ABANDON}.`,
+  revoked: `its lease was ended, by hand or because the lock service was closed. ${ABANDON}.`,
+  'force-released': `its key was deleted by hand. ${ABANDON}.`,
+  'max-hold': `it was held for longer than maxHold. ${ABANDON}, or raise maxHold.`,
+};
+
+/**
+ * etcd cannot give the lock, whoever has it.
+ * - `unreachable`: no member answers
+ * - `closed`: the application, or this lock service, is shutting down
+ * - `no-space`: etcd is over its storage quota
+ * - `permission`: wrong credentials, or a role that does not cover the namespace
+ */
+export class LockUnavailableError extends LockError {
+  readonly code = 'LOCK_UNAVAILABLE';
+
+  constructor(
+    message: string,
+    lockName: string | undefined,
+    readonly reason: 'unreachable' | 'closed' | 'no-space' | 'permission',
+    options?: ErrorOptions,
+  ) {
+    super(message, lockName, 503, options);
+  }
+}
+
+/**
+ * The package is used wrongly; the message says what to change.
+ * - `name`: the name of a lock cannot be used
+ * - `key`: the same, for what a decorator's key function returned
+ * - `option`: an option has a bad value, or does not exist
+ * - `not-bound`: a decorated method has no lock service, or cannot be decorated
+ */
+export class LockUsageError extends LockError {
+  readonly code = 'LOCK_USAGE';
+
+  constructor(
+    message: string,
+    readonly reason: 'name' | 'key' | 'option' | 'not-bound',
+    lockName?: string,
+    /** 400 when the bad key came from a request. */
+    status: 400 | 500 = 500,
+  ) {
+    super(message, lockName, status);
+  }
+}

@@ -1,0 +1,92 @@
+import type { Hold } from './core/hold.js';
+import { LockLostError, LockUsageError } from './lock.errors.js';
+
+/**
+ * A lock that this process holds, until it is released or lost.
+ *
+ * @example
+ * await using lock = await locks.acquire('invoice/7'); // released at the end of the block
+ */
+export interface Lock extends AsyncDisposable {
+  /** The name that was asked for. */
+  readonly name: string;
+  /** The key in etcd that stands for this acquisition. */
+  readonly key: string;
+  /** The create revision of that key: the place in the queue. */
+  readonly revision: bigint;
+  /**
+   * A number that grows from one grant of this name to the next, whoever gets it. A store that remembers the highest
+   * one it has seen, and refuses writes with a lower one, is safe from a holder that does not know of its loss. It
+   * fits into a signed 64-bit integer.
+   */
+  readonly fencingToken: bigint;
+  /** Aborts with {@link LockLostError} when the lock is lost. It stays silent when the lock is released. */
+  readonly signal: AbortSignal;
+  /** Whether the lock is certainly held now. It looks at the clock: also right after the process was stopped. */
+  readonly held: boolean;
+  /** Milliseconds for which it is certainly held even if etcd cannot be reached any more; 0 if it is not held. */
+  readonly remaining: number;
+  /**
+   * Throws unless the lock is held: {@link LockLostError} if it was lost, {@link LockUsageError} if it was released. To
+   * be called before a step that cannot be undone.
+   */
+  assertHeld(): void;
+  /**
+   * Gives the lock back. Resolves when etcd has confirmed it, after 2000 ms at the latest; the rest is done behind the
+   * scenes. It may be called more than once, and never rejects.
+   */
+  release(): Promise<void>;
+}
+
+/** The {@link Lock} over a hold of the engine. */
+export class HeldLock implements Lock {
+  #abort: AbortController | undefined;
+
+  constructor(
+    readonly name: string,
+    private readonly hold: Hold,
+  ) {}
+
+  get key(): string {
+    return this.hold.grant.key;
+  }
+
+  get revision(): bigint {
+    return this.hold.grant.revision;
+  }
+
+  get fencingToken(): bigint {
+    return this.hold.fencingToken;
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      const abort = new AbortController();
+      this.#abort = abort;
+      this.hold.lost.on((reason) => abort.abort(new LockLostError(this.name, reason)));
+    }
+    return this.#abort.signal;
+  }
+
+  get held(): boolean {
+    return this.hold.held;
+  }
+
+  get remaining(): number {
+    return this.hold.remaining;
+  }
+
+  assertHeld(): void {
+    if (this.hold.held) return;
+    if (this.hold.lost.isSet) throw new LockLostError(this.name, this.hold.lost.value!);
+    throw new LockUsageError(`The lock "${this.name}" has been released before this step.`, 'not-bound', this.name);
+  }
+
+  release(): Promise<void> {
+    return this.hold.release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+}

@@ -1,0 +1,58 @@
+import { Injectable, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
+import { Observable } from 'rxjs';
+import { LockNotAcquiredError } from './lock.errors.js';
+import { marksOf, Pipeline, throughPipeline } from './lock.pipeline.js';
+
+/** The part of express's and fastify's response that is used here. */
+interface Response {
+  raw?: Response;
+  writableFinished?: boolean;
+  once?(event: 'close', listener: () => void): void;
+  header?(name: string, value: string): void;
+  setHeader?(name: string, value: string): void;
+}
+
+/**
+ * Attached by `@DistributedLock` to the methods that Nest dispatches to. It does not take the lock: that is done by the
+ * wrapper around the method, so that it happens exactly once, with validated arguments, and is not undone by a timeout
+ * or a lost connection while the method still runs. It stops the wait when the client has gone, gives back locks of
+ * Observables that nobody subscribes to, and adds `Retry-After` to the answer of a busy lock.
+ *
+ * It can also be used by hand, also globally, for handlers that use {@link LockService} themselves.
+ */
+@Injectable()
+export class DistributedLockInterceptor implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const response = context.getType() === 'http' ? context.switchToHttp().getResponse<Response>() : undefined;
+    return new Observable((subscriber) => {
+      const pipeline = new Pipeline(marksOf(context.getHandler()));
+      const raw = response?.raw ?? response;
+      raw?.once?.('close', () => {
+        if (!raw.writableFinished) pipeline.clientGone.abort(clientGone());
+      });
+      // The source is subscribed to in here as well: a promise runs in the context of the call, an Observable in that
+      // of its subscription.
+      const subscription = throughPipeline(pipeline, () =>
+        next.handle().subscribe({
+          next: (value) => subscriber.next(value),
+          error: (error: unknown) => {
+            if (response && error instanceof LockNotAcquiredError) {
+              (response.header ?? response.setHeader)?.call(response, 'Retry-After', String(error.retryAfter));
+            }
+            subscriber.error(error);
+          },
+          complete: () => subscriber.complete(),
+        }),
+      );
+      return () => {
+        subscription.unsubscribe();
+        pipeline.end();
+      };
+    });
+  }
+}
+
+/** Nobody reads it, and Nest does not log it. */
+function clientGone(): LockNotAcquiredError {
+  return new LockNotAcquiredError('The client has gone.', '', 'timeout', undefined, 499);
+}

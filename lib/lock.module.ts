@@ -1,0 +1,102 @@
+import {
+  ConfigurableModuleBuilder,
+  Inject,
+  Module,
+  type BeforeApplicationShutdown,
+  type OnApplicationShutdown,
+  type OnModuleInit,
+} from '@nestjs/common';
+import { DiscoveryModule, DiscoveryService } from '@nestjs/core';
+import { bindLockService, isUnbound } from './lock.binding.js';
+import { resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
+import { LockService } from './lock.service.js';
+import { getLockServiceToken } from './lock.tokens.js';
+
+const OPTIONS = Symbol('EtcdLockModule options');
+const SERVICE = Symbol('EtcdLockModule lock service');
+const INSTANCE = Symbol('EtcdLockModule instance');
+
+/** What stands beside the options of etcd and its locks, also in `forRootAsync`. */
+export interface EtcdLockModuleExtras {
+  /**
+   * Whether every module sees the lock service without importing this one.
+   * @default true
+   */
+  isGlobal?: boolean;
+  /** The name of this lock service, if the application has several; see {@link InjectLockService}. */
+  instance?: string;
+}
+
+const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockModuleOptions>({
+  moduleName: 'EtcdLock',
+  optionsInjectionToken: OPTIONS,
+})
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createEtcdLockOptions')
+  .setExtras<EtcdLockModuleExtras>({ isGlobal: true }, (definition, { isGlobal, instance }) => {
+    const token = getLockServiceToken(instance);
+    return {
+      ...definition,
+      global: isGlobal ?? true,
+      providers: [
+        ...(definition.providers ?? []),
+        { provide: INSTANCE, useValue: { name: instance } },
+        {
+          provide: token,
+          useFactory: (options?: EtcdLockModuleOptions) => new LockService(options),
+          inject: [OPTIONS],
+        },
+        { provide: SERVICE, useExisting: token },
+      ],
+      exports: [...(definition.exports ?? []), token],
+    };
+  })
+  .build();
+
+/**
+ * Provides {@link LockService} and what `@DistributedLock` needs. It connects at the start of the application, and on
+ * shutdown it ends all waits first, then waits for the locks that are held, then ends the session.
+ *
+ * Call `app.enableShutdownHooks()`, or a SIGTERM leaves the locks of this process to their TTL.
+ *
+ * @example
+ * imports: [EtcdLockModule.forRoot({ hosts: 'http://127.0.0.1:2379' })]
+ */
+@Module({ imports: [DiscoveryModule] })
+export class EtcdLockModule
+  extends ConfigurableModuleClass
+  implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown
+{
+  constructor(
+    @Inject(SERVICE) private readonly service: LockService,
+    @Inject(OPTIONS) private readonly options: EtcdLockModuleOptions,
+    @Inject(INSTANCE) private readonly instance: { name: string | undefined },
+    private readonly discovery: DiscoveryService,
+  ) {
+    super();
+  }
+
+  /** Connects, so that a wrong address fails the start and not the first request. */
+  async onModuleInit(): Promise<void> {
+    this.bindForeignObjects();
+    if (!resolveOptions(this.options).lazyConnect) await this.service.connect();
+  }
+
+  /** Before the servers close: who waits for a lock is told now, because the server waits for him. */
+  beforeApplicationShutdown(): void {
+    this.service.stopWaiting();
+  }
+
+  /** After the servers have closed: requests whose clients have gone may still run, and hold locks. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.service.close();
+  }
+
+  /** Objects from `useFactory` and `useValue` get no property injection from Nest. */
+  private bindForeignObjects(): void {
+    for (const { instance } of [...this.discovery.getProviders(), ...this.discovery.getControllers()]) {
+      const object: unknown = instance;
+      if (isUnbound(object, this.instance.name)) bindLockService(object, this.service, this.instance.name);
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import { escapeName, MAX_NAME_BYTES } from './core/keys.js';
+import { hasControlCharacters } from './lock.options.js';
+
+/** Words that stand in a name only because a value was missing where the name was put together. */
+const MISSING = new Set(['undefined', 'null', 'NaN']);
+
+/**
+ * What is wrong with the name of a lock, as the end of a sentence; undefined if nothing is. A name is any string of up
+ * to 1024 bytes without control characters. A `/` or a `:` divides it into segments, and none of them may be the text
+ * of a missing value: `user/undefined` would be one lock for all users.
+ */
+export function problemOfName(name: unknown): string | undefined {
+  if (typeof name !== 'string') return `must be a string, got ${describe(name)}`;
+  if (name === '') return 'must not be empty';
+  if (hasControlCharacters(name)) return `must not contain control characters, got ${JSON.stringify(name)}`;
+  if (/\p{Surrogate}/u.test(name)) return `must be well-formed Unicode, got ${JSON.stringify(name)}`;
+  const bytes = Buffer.byteLength(escapeName(name));
+  if (bytes > MAX_NAME_BYTES) return `must not be longer than ${MAX_NAME_BYTES} bytes, got ${bytes}`;
+  const missing = name.split(/[/:]/).find((segment) => MISSING.has(segment) || segment.includes('[object '));
+  if (missing !== undefined) return `has the segment "${missing}", which is the text of a missing value: "${name}"`;
+  return undefined;
+}
+
+function describe(value: unknown): string {
+  if (value instanceof Promise) return 'a Promise; it must be made without waiting';
+  if (Array.isArray(value)) return 'an array';
+  return value === null || typeof value !== 'object' ? String(value) : `an object (${value.constructor?.name})`;
+}

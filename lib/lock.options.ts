@@ -1,0 +1,189 @@
+import type { IOptions } from 'etcd3';
+import { LockUsageError } from './lock.errors.js';
+
+/**
+ * How to reach etcd, and how its locks behave. `hosts` (default `http://127.0.0.1:2379`), `credentials`, `auth` and
+ * `grpcOptions` are those of etcd3. All durations are milliseconds.
+ */
+export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHandling' | 'defaultCallOptions'>> {
+  /**
+   * The key prefix of every lock. Applications with the same namespace share their locks.
+   * @default 'locks/'
+   */
+  namespace?: string;
+  /**
+   * How long the locks of a process outlive it when it dies, or loses etcd. Lower: others take over sooner. Higher: a
+   * longer outage of etcd or of the network does no harm. At least 2000; below 5000 the election of a new etcd leader
+   * can cost all locks. Rounded up to whole seconds; etcd may grant more, and then that counts.
+   * @default 15000
+   */
+  ttl?: number;
+  /**
+   * How long `acquire` waits in line. `Infinity` waits for ever, 0 does not wait. It counts from the call.
+   * @default 10000
+   */
+  waitTimeout?: number;
+  /**
+   * After this time a lock counts as lost and is released, although its holder lives. It counts from the grant.
+   * @default Infinity
+   */
+  maxHold?: number;
+  /**
+   * How many callers of this process may wait for one lock. Beyond it callers are refused at once.
+   * @default 10000
+   */
+  maxWaiters?: number;
+  /**
+   * How long the start of the application looks for an etcd that answers before it fails, and likewise every request
+   * that does not wait in line.
+   * @default 5000
+   */
+  connectTimeout?: number;
+  /**
+   * Connect with the first lock instead of at the start of the application.
+   * @default false
+   */
+  lazyConnect?: boolean;
+  /**
+   * How long a shutdown waits for the locks that are held. After it they are lost.
+   * @default 10000
+   */
+  shutdownTimeout?: number;
+  /**
+   * The HTTP status of a busy lock.
+   * @default 423
+   */
+  busyStatus?: number;
+}
+
+/** What one acquisition may set for itself. */
+export interface LockOptions {
+  /** How long to wait in line, in milliseconds from the call; default: that of the module. 0 does not wait. */
+  waitTimeout?: number;
+  /** Ends the wait; the call rejects with the signal's reason. A lock that is already held is not touched by it. */
+  signal?: AbortSignal;
+  /** After this time, in milliseconds from the grant, the lock counts as lost and is released; default: that of the module. */
+  maxHold?: number;
+}
+
+type OptionsOfEtcd3 = 'credentials' | 'auth' | 'grpcOptions' | 'dialTimeout';
+
+/** The options with nothing left open. */
+export type ResolvedOptions = Required<Omit<EtcdLockModuleOptions, OptionsOfEtcd3>> &
+  Pick<EtcdLockModuleOptions, OptionsOfEtcd3>;
+
+/** The only place where a default is written down. */
+export const DEFAULTS: Readonly<ResolvedOptions> = Object.freeze({
+  hosts: 'http://127.0.0.1:2379',
+  namespace: 'locks/',
+  ttl: 15_000,
+  waitTimeout: 10_000,
+  maxHold: Infinity,
+  maxWaiters: 10_000,
+  connectTimeout: 5_000,
+  lazyConnect: false,
+  shutdownTimeout: 10_000,
+  busyStatus: 423,
+});
+
+/** A shorter TTL does not outlive the election of a new leader, with a renewal before and after it. */
+export const SHORT_TTL = 5_000;
+
+const NUMBERS: Record<string, { min: number; max: number; whole?: true }> = {
+  ttl: { min: 2_000, max: Number.MAX_SAFE_INTEGER },
+  waitTimeout: { min: 0, max: Infinity },
+  maxHold: { min: 1, max: Infinity },
+  maxWaiters: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
+  connectTimeout: { min: 1, max: Number.MAX_SAFE_INTEGER },
+  shutdownTimeout: { min: 0, max: Infinity },
+  busyStatus: { min: 400, max: 599, whole: true },
+};
+const COUNTS = new Set(['maxWaiters', 'busyStatus']);
+
+const MODULE_OPTIONS = [...Object.keys(DEFAULTS), 'credentials', 'auth', 'grpcOptions'];
+const LOCK_OPTIONS = ['waitTimeout', 'signal', 'maxHold'];
+
+/** Fills in the defaults. Throws {@link LockUsageError} that names the option, what it accepts, and what was given. */
+export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptions {
+  refuseUnknown(given, MODULE_OPTIONS, 'EtcdLockModule');
+  const options = { ...DEFAULTS, ...defined(given) };
+  checkNumbers(options);
+  checkHosts(options.hosts);
+  if (typeof options.namespace !== 'string' || hasControlCharacters(options.namespace)) {
+    throw badOption('namespace', 'a string without control characters', options.namespace);
+  }
+  if (typeof options.lazyConnect !== 'boolean') throw badOption('lazyConnect', 'true or false', options.lazyConnect);
+  return options;
+}
+
+/** Fills in the defaults of the module for one acquisition. Throws like {@link resolveOptions}. */
+export function resolveLockOptions(
+  given: LockOptions,
+  defaults: Pick<ResolvedOptions, 'waitTimeout' | 'maxHold'>,
+): Required<Omit<LockOptions, 'signal'>> & Pick<LockOptions, 'signal'> {
+  checkLockOptions(given);
+  return { waitTimeout: defaults.waitTimeout, maxHold: defaults.maxHold, ...defined(given) };
+}
+
+/** Throws {@link LockUsageError} for an option that does not exist or has a bad value. */
+export function checkLockOptions(given: LockOptions): void {
+  refuseUnknown(given, LOCK_OPTIONS, 'a lock');
+  checkNumbers(given);
+  if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) {
+    throw badOption('signal', 'an AbortSignal', given.signal);
+  }
+}
+
+export function hasControlCharacters(text: string): boolean {
+  return /\p{Cc}/u.test(text);
+}
+
+function defined<T extends object>(given: T): T {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as T;
+}
+
+function refuseUnknown(given: object, known: readonly string[], owner: string): void {
+  if (typeof given !== 'object' || given === null) {
+    throw new LockUsageError(`The options of ${owner} must be an object, got ${show(given)}.`, 'option');
+  }
+  const unknown = Object.keys(given).find((option) => !known.includes(option));
+  if (unknown === undefined) return;
+  const hint = unknown === 'dialTimeout' ? ' etcd3 ignores it; connectTimeout does what it says.' : '';
+  throw new LockUsageError(
+    `Unknown option "${unknown}" for ${owner}.${hint} Known options: ${known.join(', ')}.`,
+    'option',
+  );
+}
+
+function checkNumbers(options: object): void {
+  for (const [name, { min, max, whole }] of Object.entries(NUMBERS)) {
+    const value = (options as Record<string, unknown>)[name];
+    if (value === undefined) continue;
+    const fits = typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value));
+    if (fits) continue;
+    const upper = max === Infinity ? ', or Infinity' : max < Number.MAX_SAFE_INTEGER ? ` and at most ${max}` : '';
+    const unit = COUNTS.has(name) ? '' : ' milliseconds';
+    const seconds = name === 'ttl' && typeof value === 'number' && value > 0 && value < min;
+    const hint = seconds ? ` It is in milliseconds: for ${value} seconds write ${value * 1000}.` : '';
+    throw badOption(name, `a ${whole ? 'whole ' : ''}number of at least ${min}${unit}${upper}`, value, hint);
+  }
+}
+
+/** `http://host:port`, with `https` for TLS; the protocol may be left out, an IPv6 address stands in brackets. */
+const HOST = /^(https?:\/\/)?([^\s/:,[\]]+|\[[\da-f:.]+\]):\d{1,5}$/i;
+
+function checkHosts(hosts: unknown): void {
+  const list = Array.isArray(hosts) ? hosts : [hosts];
+  if (list.length > 0 && list.every((host) => typeof host === 'string' && HOST.test(host))) return;
+  const hint = typeof hosts === 'string' && hosts.includes(',') ? ' Several members are given as an array.' : '';
+  throw badOption('hosts', 'one or more addresses like "http://127.0.0.1:2379", without a path', hosts, hint);
+}
+
+function badOption(name: string, accepted: string, value: unknown, hint = ''): LockUsageError {
+  return new LockUsageError(`Option "${name}" must be ${accepted}, got ${show(value)}.${hint}`, 'option');
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string' || Array.isArray(value)) return JSON.stringify(value);
+  return typeof value === 'function' ? 'a function' : String(value);
+}

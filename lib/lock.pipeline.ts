@@ -1,0 +1,41 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** Marks a decorated method; the metadata of its handler lists all marks, outermost last. */
+export interface LockMark {
+  readonly method: string;
+}
+
+export const LOCK_MARKS = Symbol('marks of @DistributedLock');
+
+export function marksOf(method: unknown): readonly LockMark[] {
+  return (typeof method === 'function' && (Reflect.getMetadata(LOCK_MARKS, method) as LockMark[] | undefined)) || [];
+}
+
+/** One run of a handler by Nest: what the interceptor knows of it, and the decorated method asks. */
+export class Pipeline {
+  /** Aborts when the client has gone: then nobody wants the lock any more, if it is not held yet. */
+  readonly clientGone = new AbortController();
+  /** Give back locks whose Observable nobody has subscribed to. */
+  readonly unclaimed = new Set<() => void>();
+  active = true;
+
+  constructor(readonly marks: readonly LockMark[]) {}
+
+  end(): void {
+    this.active = false;
+    for (const release of this.unclaimed) release();
+  }
+}
+
+const pipelines = new AsyncLocalStorage<Pipeline>();
+
+/** Calls `run` as part of the pipeline. */
+export function throughPipeline<T>(pipeline: Pipeline, run: () => T): T {
+  return pipelines.run(pipeline, run);
+}
+
+/** The pipeline that runs this very method, not one that merely called it; and not one that is over. */
+export function pipelineOf(mark: LockMark): Pipeline | undefined {
+  const pipeline = pipelines.getStore();
+  return pipeline?.active && pipeline.marks.includes(mark) ? pipeline : undefined;
+}

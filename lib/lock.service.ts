@@ -1,0 +1,257 @@
+import { Logger } from '@nestjs/common';
+import { hostname } from 'node:os';
+import { SystemClock, type Clock } from './core/clock.js';
+import type { Hold } from './core/hold.js';
+import { escapeName, type Participant } from './core/keys.js';
+import { Interrupted, Latch, settled, sleep, until } from './core/latch.js';
+import { EtcdError, type EtcdPort } from './core/port.js';
+import { LockQueue } from './core/queue.js';
+import { SessionKeeper } from './core/session-keeper.js';
+import { Etcd3Port } from './etcd/etcd3-port.js';
+import { hold } from './lock.context.js';
+import { LockUsageError } from './lock.errors.js';
+import { HeldLock, type Lock } from './lock.handle.js';
+import { problemOfName } from './lock.names.js';
+import { refusal, unavailable } from './lock.outcome.js';
+import {
+  resolveLockOptions,
+  resolveOptions,
+  SHORT_TTL,
+  type EtcdLockModuleOptions,
+  type LockOptions,
+  type ResolvedOptions,
+} from './lock.options.js';
+
+/** Pause between two attempts to connect, in milliseconds. */
+const CONNECT_PAUSE = 100;
+
+/** Who has a lock and who waits for it, as etcd knows it. */
+export interface LockState {
+  name: string;
+  holders: Participant[];
+  /** In the order in which they will be served. */
+  waiters: Participant[];
+}
+
+/**
+ * Takes and gives back locks. Nest injects it; `LockService.connect()` makes one without Nest.
+ *
+ * @example
+ * const result = await locks.withLock(`invoice/${id}`, async (lock) => charge(id, lock.fencingToken));
+ */
+export class LockService {
+  readonly #options: ResolvedOptions;
+  readonly #logger = new Logger('EtcdLock');
+  readonly #held = new Set<Lock>();
+  readonly #clock: Clock;
+  readonly #port: EtcdPort;
+  readonly #sessions: SessionKeeper;
+  readonly #queue: LockQueue;
+  #idle = new Latch<void>();
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Connects with the first lock, or with `connect()`. `backend` replaces etcd and the clock, for tests.
+   *
+   * @throws {LockUsageError} for a bad option
+   */
+  constructor(options: EtcdLockModuleOptions = {}, backend: { port?: EtcdPort; clock?: Clock } = {}) {
+    this.#options = resolveOptions(options);
+    const { hosts, credentials, auth, grpcOptions, namespace, ttl, maxWaiters, connectTimeout } = this.#options;
+    this.#clock = backend.clock ?? new SystemClock();
+    this.#port =
+      backend.port ??
+      new Etcd3Port({
+        hosts,
+        ...(credentials && { credentials }),
+        ...(auth && { auth }),
+        ...(grpcOptions && { grpcOptions }),
+      });
+    this.#sessions = new SessionKeeper(this.#port, this.#clock, { ttl, namespace });
+    const owner = { host: hostname(), pid: process.pid };
+    this.#queue = new LockQueue(this.#port, this.#clock, this.#sessions, { owner, maxWaiters, connectTimeout });
+    if (ttl < SHORT_TTL) {
+      this.#logger.warn(`ttl is ${ttl} ms. Below ${SHORT_TTL} the failure of an etcd leader can cost all locks.`);
+    }
+  }
+
+  /**
+   * A lock service without Nest, for scripts, workers and tests. It has to be closed, or the process does not exit.
+   *
+   * @throws {LockUsageError} for a bad option
+   * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
+   * @example
+   * const locks = await LockService.connect({ hosts: 'http://127.0.0.1:2379' });
+   */
+  static async connect(options: EtcdLockModuleOptions = {}): Promise<LockService> {
+    const service = new LockService(options);
+    if (options.lazyConnect) return service;
+    try {
+      await service.connect();
+      return service;
+    } catch (error) {
+      await service.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens the session now instead of with the first lock.
+   *
+   * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
+   */
+  async connect(): Promise<void> {
+    const { connectTimeout } = this.#options;
+    const overdue = new Latch<void>();
+    const stopTimer = this.#clock.after(connectTimeout, () => overdue.set());
+    try {
+      await until(this.#openSession(overdue), overdue);
+    } catch (error) {
+      const late = new EtcdError('unreachable', `no answer within ${connectTimeout} ms`);
+      throw this.#fail(error instanceof Interrupted ? late : error, undefined);
+    } finally {
+      stopTimer();
+    }
+  }
+
+  /**
+   * Waits in line for a lock, first come, first served, over all processes.
+   *
+   * @param name up to 1024 bytes, no control characters
+   * @throws {LockNotAcquiredError} if it is not granted within `waitTimeout`
+   * @throws {LockUnavailableError} if etcd does not answer
+   * @throws the reason of `options.signal` when that aborts the wait
+   */
+  async acquire(name: string, options: LockOptions = {}): Promise<Lock> {
+    return await this.#ask(name, async () => {
+      const prefix = this.keyPrefix(name);
+      const { waitTimeout, signal, maxHold } = resolveLockOptions(options, this.#options);
+      const outcome =
+        waitTimeout === 0
+          ? await this.#queue.tryAcquire(prefix, signal, maxHold)
+          : await this.#queue.acquire(prefix, { timeout: waitTimeout, signal }, maxHold);
+      if ('refused' in outcome) throw refusal(name, outcome, waitTimeout, this.#options);
+      return this.#keep(name, outcome);
+    });
+  }
+
+  /**
+   * Takes a lock if nobody has it and nobody waits for it; `null` otherwise. One round trip, and it never stands in
+   * anybody's way. Who has it instead is told by {@link inspect}, or by `acquire` with `waitTimeout: 0`.
+   *
+   * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
+   */
+  async tryAcquire(name: string, options: Omit<LockOptions, 'waitTimeout'> = {}): Promise<Lock | null> {
+    return await this.#ask(name, async () => {
+      const prefix = this.keyPrefix(name);
+      const { signal, maxHold } = resolveLockOptions(options, this.#options);
+      const outcome = await this.#queue.tryAcquire(prefix, signal, maxHold);
+      return 'refused' in outcome ? null : this.#keep(name, outcome);
+    });
+  }
+
+  /**
+   * Runs `fn` under a lock and gives the lock back, whatever happens. Rejects with {@link LockLostError} if the lock
+   * was lost while `fn` ran, even if it returned; an error of its own goes first.
+   *
+   * @throws what {@link acquire} throws
+   */
+  async withLock<T>(name: string, fn: (lock: Lock) => T | Promise<T>, options: LockOptions = {}): Promise<T> {
+    const lock = await this.acquire(name, options);
+    return await hold(lock, () => fn(lock));
+  }
+
+  /** Who has the lock and who waits for it, in all processes, Go clients and `etcdctl lock` among them. */
+  async inspect(name: string): Promise<LockState> {
+    return await this.#ask(name, async () => {
+      const [holder, ...waiters] = await this.#queue.participants(this.keyPrefix(name));
+      return { name, holders: holder ? [holder] : [], waiters };
+    });
+  }
+
+  /** The locks that this process holds, in the order of their grants. */
+  held(): readonly Lock[] {
+    return [...this.#held].filter((lock) => lock.held);
+  }
+
+  /**
+   * The key prefix of a lock, without the final `/`: what Go's `concurrency.NewMutex` and `etcdctl lock` take to stand
+   * in the same line.
+   *
+   * @throws {LockUsageError} for a bad name
+   */
+  keyPrefix(name: string): string {
+    const problem = problemOfName(name);
+    if (problem) throw new LockUsageError(`The name of a lock ${problem}.`, 'name', String(name));
+    return this.#options.namespace + escapeName(name);
+  }
+
+  /** Tells all who wait, and all who come from now on, that the service is being closed. Held locks stay held. */
+  stopWaiting(): void {
+    this.#queue.stopWaiting();
+  }
+
+  /**
+   * Ends all waits, waits up to `shutdownTimeout` for the locks that are held, and ends the session: nothing of this
+   * process is left in etcd, and nothing keeps the process from exiting. It may be called more than once.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.stopWaiting();
+    await this.#queue.close();
+    const held = this.held();
+    if (held.length > 0) {
+      this.#logger.log(`Waiting for ${held.length} held lock(s) before the session is closed`);
+      this.#idle = new Latch();
+      await settled(this.#idle, this.#clock, this.#options.shutdownTimeout);
+    }
+    await this.#sessions.close();
+    this.#port.close();
+  }
+
+  /** Tries again and again: etcd may be starting, or electing a leader. */
+  async #openSession(overdue: Latch<void>): Promise<void> {
+    for (;;) {
+      try {
+        await this.#sessions.current();
+        return;
+      } catch (error) {
+        if (!(error instanceof EtcdError && error.code === 'unreachable') || overdue.isSet) throw error;
+        await sleep(this.#clock, CONNECT_PAUSE, overdue);
+      }
+    }
+  }
+
+  /** Every request passes here, and every error of one is turned into those of this package, and logged if need be. */
+  async #ask<T>(name: string, request: () => Promise<T>): Promise<T> {
+    try {
+      return await request();
+    } catch (error) {
+      throw this.#fail(error, name);
+    }
+  }
+
+  #keep(name: string, granted: Hold): Lock {
+    const lock = new HeldLock(name, granted);
+    this.#held.add(lock);
+    granted.lost.on((reason) => this.#logger.error(`Lost the lock "${name}" (${reason})`));
+    granted.ended.on(() => {
+      this.#held.delete(lock);
+      if (this.#held.size === 0) this.#idle.set();
+    });
+    return lock;
+  }
+
+  /** What the engine could not do, in the words of this package. */
+  #fail(error: unknown, name: string | undefined): unknown {
+    if (error instanceof LockUsageError) this.#logger.error(error.message);
+    if (!(error instanceof EtcdError)) return error;
+    const failure = unavailable(error, name, this.#options.hosts);
+    this.#logger.warn(failure.message);
+    return failure;
+  }
+}

@@ -1,0 +1,18 @@
+import { Inject } from '@nestjs/common';
+import { LockService } from './lock.service.js';
+
+/** The injection token of the lock service of an instance; without a name, that is the class itself. */
+export function getLockServiceToken(instance?: string): typeof LockService | string {
+  return instance === undefined ? LockService : `EtcdLockService[${instance}]`;
+}
+
+/**
+ * Injects the lock service of a named instance.
+ *
+ * @param instance the `instance` of the module; none by default
+ * @example
+ * constructor(@InjectLockService('billing') private readonly locks: LockService) {}
+ */
+export function InjectLockService(instance?: string): ParameterDecorator & PropertyDecorator {
+  return Inject(getLockServiceToken(instance));
+}

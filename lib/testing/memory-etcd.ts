@@ -1,0 +1,196 @@
+import { SystemClock, type Clock } from '../core/clock.js';
+import {
+  EtcdError,
+  type Compare,
+  type EtcdPort,
+  type Header,
+  type KeyRange,
+  type KeyValue,
+  type LeaseGrant,
+  type Op,
+  type OpResult,
+  type RangeRequest,
+  type TxnRequest,
+  type TxnResponse,
+  type WatchEvent,
+} from '../core/port.js';
+import { MemoryPort } from './memory-port.js';
+
+/** As etcd: one and a half election timeouts of 1 s, rounded up. */
+const MIN_TTL = 2;
+/** As etcd's default of `--max-txn-ops`. */
+const MAX_TXN_OPS = 128;
+
+interface Lease {
+  ttl: number;
+  keys: Set<string>;
+  stopExpiry: () => void;
+}
+
+/** The events of one revision. */
+export type Commit = readonly WatchEvent[];
+
+/**
+ * etcd in this process: one store with etcd's revisions, leases, transactions, watches and compaction, and as many
+ * clients as you like. It keeps nothing on disk and has no members that could fail.
+ */
+export class MemoryEtcd {
+  /** The values are never changed, only replaced, so they can be given out. */
+  readonly #keys = new Map<string, KeyValue>();
+  readonly #leases = new Map<bigint, Lease>();
+  readonly #history: Commit[] = [];
+  readonly #watchers = new Set<(commit: Commit) => void>();
+  #revision = 1n;
+  #compacted = 0n;
+  #lastLease = 0x7000_0000_0000_0000n;
+
+  constructor(readonly clock: Clock = new SystemClock()) {}
+
+  /** A client of its own: what it opens is closed with it. */
+  connect(): EtcdPort {
+    return new MemoryPort(this);
+  }
+
+  get header(): Header {
+    return { revision: this.#revision, raftTerm: 2n };
+  }
+
+  /** The lowest revision from which a watch can still start. */
+  get compactedRevision(): bigint {
+    return this.#compacted;
+  }
+
+  range({ sort, limit, keysOnly, maxCreateRevision, ...range }: RangeRequest): KeyValue[] {
+    let found = [...this.#keys.values()].filter((kv) => inRange(kv.key, range));
+    found.sort((a, b) => (bytes(a.key) < bytes(b.key) ? -1 : 1));
+    if (sort) found.sort((a, b) => Number(a.createRevision - b.createRevision) * (sort === 'oldest' ? 1 : -1));
+    if (maxCreateRevision !== undefined) found = found.filter((kv) => kv.createRevision <= maxCreateRevision);
+    if (limit) found = found.slice(0, limit);
+    return keysOnly ? found.map((kv) => Object.assign({}, kv, { value: '' })) : found;
+  }
+
+  txn({ compare = [], success, failure = [] }: TxnRequest): TxnResponse {
+    const succeeded = compare.every((condition) => this.#holds(condition));
+    const ops = succeeded ? success : failure;
+    this.#check([success, failure], ops);
+    const events: WatchEvent[] = [];
+    const results = ops.map((op) => this.#apply(op, events));
+    this.#commit(events);
+    return { header: this.header, succeeded, results };
+  }
+
+  grantLease(ttl: number): LeaseGrant {
+    const granted = Math.max(ttl, MIN_TTL);
+    const lease = ++this.#lastLease;
+    this.#leases.set(lease, { ttl: granted, keys: new Set(), stopExpiry: () => {} });
+    this.renewLease(lease);
+    return { lease, ttl: granted };
+  }
+
+  /** The new TTL in seconds, or 0 if there is no such lease. */
+  renewLease(lease: bigint): number {
+    const known = this.#leases.get(lease);
+    if (!known) return 0;
+    known.stopExpiry();
+    known.stopExpiry = this.clock.after(known.ttl * 1000, () => this.revokeLease(lease));
+    return known.ttl;
+  }
+
+  /** Deletes all keys of the lease in one revision. */
+  revokeLease(lease: bigint): void {
+    const known = this.#leases.get(lease);
+    if (!known) return;
+    known.stopExpiry();
+    this.#leases.delete(lease);
+    const events: WatchEvent[] = [];
+    for (const key of known.keys) this.#delete(key, events);
+    this.#commit(events);
+  }
+
+  /** Forgets what happened before `revision`: no watch can start there any more. */
+  compact(revision: bigint): void {
+    if (revision <= this.#compacted) throw new EtcdError('rejected', 'required revision has been compacted');
+    if (revision > this.#revision) throw new EtcdError('rejected', 'required revision is a future revision');
+    this.#compacted = revision;
+    while (this.#history[0] && this.#history[0][0]!.modRevision < revision) this.#history.shift();
+  }
+
+  /** Calls `onCommit` with the events from `startRevision` on (default: from now on). Returns what ends it. */
+  watch(range: KeyRange, onCommit: (commit: Commit) => void, startRevision?: bigint): () => void {
+    const deliver = (commit: Commit): void => {
+      const events = commit.filter((event) => inRange(event.key, range));
+      if (events.length > 0) onCommit(events);
+    };
+    for (const commit of this.#history) {
+      if (startRevision && commit[0]!.modRevision >= startRevision) deliver(commit);
+    }
+    this.#watchers.add(deliver);
+    return () => this.#watchers.delete(deliver);
+  }
+
+  #holds({ target, revision, ...range }: Compare): boolean {
+    const found = [...this.#keys.values()].filter((kv) => inRange(kv.key, range));
+    const field = target === 'create' ? 'createRevision' : 'modRevision';
+    // An empty range compares as etcd does it: as one missing key, whose revisions are 0.
+    return found.length === 0 ? revision === 0n : found.every((kv) => kv[field] === revision);
+  }
+
+  /** All that etcd refuses before it applies anything. */
+  #check(branches: readonly (readonly Op[])[], ops: readonly Op[]): void {
+    for (const branch of branches) {
+      if (branch.length > MAX_TXN_OPS) {
+        throw new EtcdError('rejected', 'etcdserver: too many operations in txn request');
+      }
+      const puts = branch.flatMap((op) => ('put' in op ? [op.put.key] : []));
+      const deletes = branch.flatMap((op) => ('delete' in op ? [op.delete.key] : []));
+      if (new Set(puts).size < puts.length || deletes.some((key) => puts.includes(key))) {
+        throw new EtcdError('rejected', 'etcdserver: duplicate key given in txn request');
+      }
+    }
+    for (const op of ops) {
+      if ('put' in op && op.put.lease !== 0n && !this.#leases.has(op.put.lease)) {
+        throw new EtcdError('lease-not-found', 'etcdserver: requested lease not found');
+      }
+    }
+  }
+
+  #apply(op: Op, events: WatchEvent[]): OpResult {
+    if ('range' in op) return this.range(op.range);
+    if ('delete' in op) this.#delete(op.delete.key, events);
+    else this.#put(op.put, events);
+    return [];
+  }
+
+  #put({ key, value, lease }: { key: string; value: string; lease: bigint }, events: WatchEvent[]): void {
+    const modRevision = this.#revision + 1n;
+    const before = this.#keys.get(key);
+    if (before) this.#leases.get(before.lease)?.keys.delete(key);
+    this.#leases.get(lease)?.keys.add(key);
+    this.#keys.set(key, { key, value, lease, modRevision, createRevision: before?.createRevision ?? modRevision });
+    events.push({ type: 'put', key, modRevision });
+  }
+
+  #delete(key: string, events: WatchEvent[]): void {
+    const before = this.#keys.get(key);
+    if (!before) return;
+    this.#leases.get(before.lease)?.keys.delete(key);
+    this.#keys.delete(key);
+    events.push({ type: 'delete', key, modRevision: this.#revision + 1n });
+  }
+
+  #commit(events: Commit): void {
+    if (events.length === 0) return;
+    this.#revision++;
+    this.#history.push(events);
+    for (const watcher of this.#watchers) watcher(events);
+  }
+}
+
+function inRange(key: string, { key: start, end }: KeyRange): boolean {
+  return end === undefined ? key === start : bytes(key) >= bytes(start) && bytes(key) < bytes(end);
+}
+
+/** etcd orders keys by their UTF-8 bytes, JavaScript by UTF-16 units: one character per byte makes them agree. */
+function bytes(key: string): string {
+  return Buffer.from(key, 'utf8').toString('latin1');
+}

@@ -1,0 +1,151 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Finds an etcd, gets one where that is possible without root, and runs it. Uses nothing but Node. */
+
+const CACHE = fileURLToPath(new URL('../.cache/etcd', import.meta.url));
+
+export const HOW_TO_GET_ETCD =
+  'etcd is needed: install it (Debian and Ubuntu: apt install etcd-server etcd-client; macOS: brew install etcd) ' +
+  'or set ETCD_ENDPOINTS to one that runs, for example ETCD_ENDPOINTS=http://127.0.0.1:2379';
+
+/** The endpoints that the environment names, or undefined. */
+export function givenEndpoints() {
+  const endpoints = (process.env.ETCD_ENDPOINTS ?? '').split(',').map((endpoint) => endpoint.trim());
+  return endpoints[0] ? endpoints : undefined;
+}
+
+/**
+ * The path of a program of etcd: the one on PATH, or the one that `getEtcd` has unpacked.
+ * @param {'etcd' | 'etcdctl'} name
+ */
+export function findProgram(name) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), join(CACHE, 'usr/bin')];
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
+}
+
+/**
+ * Unpacks Debian's packages of etcd into the project's own cache, without root and without installing anything.
+ * Returns what went wrong, or undefined.
+ */
+export function getEtcd() {
+  for (const tool of ['apt-get', 'dpkg-deb']) {
+    if (spawnSync(tool, ['--version']).error) return `there is no ${tool} here to get it with`;
+  }
+  const work = mkdtempSync(join(tmpdir(), 'etcd-packages-'));
+  try {
+    // A package index of its own: the system's may be missing, and only root may refresh it.
+    const options = ['lists', 'cache'].map((folder) => {
+      mkdirSync(join(work, folder, 'partial'), { recursive: true });
+      return folder === 'lists' ? `Dir::State::Lists=${join(work, folder)}` : `Dir::Cache=${join(work, folder)}`;
+    });
+    mkdirSync(join(work, 'cache/archives/partial'), { recursive: true });
+    /** @param {string[]} args */
+    const apt = (args) =>
+      run('apt-get', ['-qq', ...['APT::Sandbox::User=root', ...options].flatMap((o) => ['-o', o]), ...args], work);
+    const failure = apt(['update']) ?? apt(['download', 'etcd-server', 'etcd-client']);
+    if (failure) return failure;
+    mkdirSync(CACHE, { recursive: true });
+    return run('sh', ['-c', `for deb in *.deb; do dpkg-deb -x "$deb" "$0" || exit 1; done`, CACHE], work);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ * @param {string} cwd
+ */
+function run(command, args, cwd) {
+  const { status, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8' });
+  return status === 0 ? undefined : `${command} failed: ${(error?.message ?? stderr).trim().split('\n').at(-1)}`;
+}
+
+/** A port that nobody listens on. */
+export async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** The processes of this one that are not to outlive it. */
+const children = new Set();
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
+/**
+ * Starts an etcd on free ports of the loopback interface, with a data folder of its own, and waits until it answers.
+ */
+export async function startEtcd() {
+  const program = findProgram('etcd');
+  if (!program) throw new Error(HOW_TO_GET_ETCD);
+  const [clientPort, peerPort] = [await freePort(), await freePort()];
+  const endpoint = `http://127.0.0.1:${clientPort}`;
+  const data = mkdtempSync(join(tmpdir(), 'etcd-data-'));
+  const args = [
+    ['--data-dir', data],
+    ['--listen-client-urls', endpoint],
+    ['--advertise-client-urls', endpoint],
+    ['--listen-peer-urls', `http://127.0.0.1:${peerPort}`],
+    ['--initial-advertise-peer-urls', `http://127.0.0.1:${peerPort}`],
+    ['--initial-cluster', `default=http://127.0.0.1:${peerPort}`],
+    ['--log-level', 'error'],
+  ].flat();
+
+  const launch = async () => {
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    children.add(child);
+    let log = '';
+    child.stderr.on('data', (chunk) => (log = (log + chunk).slice(-2_000)));
+    const exited = new Promise((resolve) =>
+      child.once('exit', () => {
+        children.delete(child);
+        resolve(undefined);
+      }),
+    );
+    for (let left = 200; !(await answers(endpoint)); left--) {
+      if (child.exitCode !== null || left === 0) throw new Error(`etcd did not start: ${log.trim()}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return { child, exited };
+  };
+  let running = await launch();
+
+  return {
+    endpoint,
+    get pid() {
+      return running.child.pid;
+    },
+    /** @param {NodeJS.Signals} signal */
+    signal: (signal) => running.child.kill(signal),
+    /** Kills it, and starts it again with the same data and addresses. */
+    async restart() {
+      running.child.kill('SIGKILL');
+      await running.exited;
+      running = await launch();
+    },
+    async stop() {
+      running.child.kill('SIGKILL');
+      await running.exited;
+      rmSync(data, { recursive: true, force: true });
+    },
+  };
+}
+
+/** @param {string} endpoint */
+async function answers(endpoint) {
+  try {
+    const response = await fetch(`${endpoint}/health`, { signal: AbortSignal.timeout(1_000) });
+    return response.ok && JSON.parse(await response.text()).health === 'true';
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,41 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { findProgram, getEtcd, givenEndpoints, HOW_TO_GET_ETCD } from './etcd.mjs';
+
+/** Installs what the other commands need and is missing: the npm packages, and an etcd. */
+
+const root = new URL('..', import.meta.url);
+
+if (isStale()) {
+  step('Installing the npm packages');
+  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root, stdio: 'inherit', shell: true });
+  if (status !== 0) fail('npm ci failed; see above.');
+}
+
+if (givenEndpoints()) {
+  step(`Using the etcd of ETCD_ENDPOINTS: ${givenEndpoints()?.join(', ')}`);
+} else if (!findProgram('etcd')) {
+  step("Getting etcd from Debian's packages into .cache, without installing it");
+  const problem = getEtcd();
+  if (problem) fail(`${problem}.\n${HOW_TO_GET_ETCD}`);
+}
+
+/** npm writes its own copy of the lockfile at the end of an installation. */
+function isStale() {
+  const installed = new URL('node_modules/.package-lock.json', root);
+  return !existsSync(installed) || statSync(installed).mtimeMs < statSync(new URL('package-lock.json', root)).mtimeMs;
+}
+
+/** @param {string} what */
+function step(what) {
+  console.log(`# ${what}`);
+}
+
+/**
+ * @param {string} why
+ * @returns {never}
+ */
+function fail(why) {
+  console.error(why);
+  process.exit(1);
+}
