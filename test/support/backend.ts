@@ -1,0 +1,88 @@
+import { Etcd3 } from 'etcd3';
+import { randomUUID } from 'node:crypto';
+import { inject } from 'vitest';
+import type { EtcdPort } from '../../lib/core/port.js';
+import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
+import { LockService, type EtcdLockModuleOptions } from '../../lib/index.js';
+import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
+
+/** An etcd to run a suite against. Everything it gives out is closed with it. */
+export interface Backend {
+  readonly namespace: string;
+  /** A client; `wrap` may stand between it and whoever gets it. */
+  port(): EtcdPort;
+  /** A lock service in the namespace of this backend: one process, as far as etcd can tell. */
+  service(options?: EtcdLockModuleOptions, wrap?: (port: EtcdPort) => EtcdPort): LockService;
+  /** All keys in the namespace. */
+  keys(): Promise<string[]>;
+  /** Deletes one key, as an operator would. */
+  delete(key: string): Promise<void>;
+  compact(revision: bigint): Promise<void>;
+  close(): Promise<void>;
+}
+
+const factories = { etcd: etcdPorts, memory: memoryPorts };
+
+export type BackendName = keyof typeof factories;
+export const BACKENDS = Object.keys(factories) as BackendName[];
+
+export function openBackend(name: BackendName): Backend {
+  const namespace = `test/${randomUUID()}/`;
+  const { connect, compact, end } = factories[name]();
+  const ports: EtcdPort[] = [];
+  const services: LockService[] = [];
+  const port = (): EtcdPort => {
+    const opened = connect();
+    ports.push(opened);
+    return opened;
+  };
+  const own = port();
+  return {
+    namespace,
+    port,
+    service(options, wrap = (inner) => inner) {
+      const service = new LockService({ namespace, shutdownTimeout: 0, ...options }, { port: wrap(port()) });
+      services.push(service);
+      return service;
+    },
+    async keys() {
+      const { kvs } = await own.range({ key: namespace, end: namespace.slice(0, -1) + '0' });
+      return kvs.map((kv) => kv.key);
+    },
+    async delete(key) {
+      await own.txn({ success: [{ delete: { key } }] });
+    },
+    compact,
+    async close() {
+      await Promise.all(services.map((service) => service.close()));
+      for (const opened of ports) opened.close();
+      end();
+    },
+  };
+}
+
+interface Ports {
+  connect(): EtcdPort;
+  compact(revision: bigint): Promise<void>;
+  end(): void;
+}
+
+function etcdPorts(): Ports {
+  const hosts = inject('endpoints');
+  const client = new Etcd3({ hosts });
+  return {
+    connect: () => new Etcd3Port({ hosts }),
+    compact: async (revision) => void (await client.kv.compact({ revision: String(revision) })),
+    end: () => client.close(),
+  };
+}
+
+function memoryPorts(): Ports {
+  const etcd = new MemoryEtcd();
+  return { connect: () => etcd.connect(), compact: async (revision) => etcd.compact(revision), end() {} };
+}
+
+/** The tickets among the keys of a namespace: all that is not the guard of a session. */
+export function tickets(keys: readonly string[]): string[] {
+  return keys.filter((key) => !key.includes('%s/'));
+}
