@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.spec.ts'],
     globalSetup: ['test/support/global-setup.ts'],
+    setupFiles: ['test/support/quiet.ts'],
     sequence: { shuffle: true },
     testTimeout: 20_000,
     hookTimeout: 20_000,

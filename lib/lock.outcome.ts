@@ -28,7 +28,8 @@ export function unavailable(
 ): LockUnavailableError {
   const subject = name === undefined ? 'The lock service cannot start' : `The lock "${name}" cannot be had`;
   const [reason, what] = UNAVAILABLE[error.code];
-  const message = `${subject}: ${what.replace('{hosts}', [hosts].flat().join(', '))} (${error.message})`;
+  const detail = reason === 'closed' ? '' : ` (${error.message})`;
+  const message = `${subject}: ${what.replace('{hosts}', [hosts].flat().join(', '))}${detail}`;
   return new LockUnavailableError(message, name, reason, { cause: error });
 }
 

@@ -251,7 +251,7 @@ export class LockService {
     if (error instanceof LockUsageError) this.#logger.error(error.message);
     if (!(error instanceof EtcdError)) return error;
     const failure = unavailable(error, name, this.#options.hosts);
-    this.#logger.warn(failure.message);
+    if (failure.reason !== 'closed') this.#logger.warn(failure.message);
     return failure;
   }
 }

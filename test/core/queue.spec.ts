@@ -1,0 +1,147 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { TxnRequest } from '../../lib/core/port.js';
+import { LockService } from '../../lib/index.js';
+import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
+import { FaultPort, puts, type Fault } from '../support/fault-port.js';
+
+/** What becomes of a lock when requests or their answers are lost. */
+let etcd: MemoryEtcd;
+let port: FaultPort;
+let locks: LockService;
+let other: LockService;
+
+beforeEach(async () => {
+  etcd = new MemoryEtcd();
+  port = new FaultPort(etcd.connect());
+  locks = new LockService({ shutdownTimeout: 0 }, { port });
+  other = new LockService({ shutdownTimeout: 0 }, { port: etcd.connect() });
+  await Promise.all([locks.connect(), other.connect()]);
+  return async () => {
+    await Promise.all([locks.close(), other.close()]);
+  };
+});
+
+const queue = () => etcd.range({ key: 'locks/x/', end: 'locks/x0', sort: 'oldest' }).map((kv) => kv.key);
+
+/** Loses the first transaction that matches. */
+const loseOne = (fault: Fault, which: (request: TxnRequest) => boolean) => {
+  let lost = false;
+  port.txnFault = (request) => {
+    if (lost || !which(request)) return undefined;
+    lost = true;
+    return fault;
+  };
+};
+const takesTicket = (request: TxnRequest) => puts(request, 'locks/x/');
+const deletes = (request: TxnRequest) => request.success.some((op) => 'delete' in op);
+const looks = (request: TxnRequest) => request.success.every((op) => 'range' in op);
+
+describe.each(['before', 'after'] as const)('an answer that is lost %s the effect', (fault) => {
+  test('of an acquisition: the lock is granted, with one key', async () => {
+    loseOne(fault, takesTicket);
+    const lock = await locks.acquire('x');
+    expect(queue()).toEqual([lock.key]);
+    await lock.release();
+    expect(queue()).toEqual([]);
+  });
+
+  test('of a try: the lock is granted, with one key', async () => {
+    loseOne(fault, takesTicket);
+    const lock = await locks.tryAcquire('x');
+    expect(queue()).toEqual([lock!.key]);
+  });
+
+  test('of a try for a lock that is held: null, and nothing is left', async () => {
+    const held = await other.acquire('x');
+    loseOne(fault, takesTicket);
+    expect(await locks.tryAcquire('x')).toBeNull();
+    expect(queue()).toEqual([held.key]);
+  });
+
+  test('of an acquisition behind somebody else: one place in the line', async () => {
+    const held = await other.acquire('x');
+    loseOne(fault, takesTicket);
+    const wait = locks.acquire('x');
+    await held.release();
+    const lock = await wait;
+    expect(queue()).toEqual([lock.key]);
+  });
+
+  test('of a release: it is repeated until it is confirmed', async () => {
+    const lock = await locks.acquire('x');
+    loseOne(fault, deletes);
+    await lock.release();
+    expect(queue()).toEqual([]);
+  });
+
+  test('of a look at the line: it is repeated', async () => {
+    const held = await other.acquire('x');
+    loseOne(fault, looks);
+    const wait = locks.acquire('x');
+    await held.release();
+    expect((await wait).held).toBe(true);
+  });
+
+  test('of an acquisition that is given up at that moment: nothing is left', async () => {
+    const stop = new AbortController();
+    loseOne(fault, (request) => {
+      if (!takesTicket(request)) return false;
+      stop.abort();
+      return true;
+    });
+    await expect(locks.acquire('x', { signal: stop.signal })).rejects.toThrow();
+    expect(queue()).toEqual([]);
+  });
+});
+
+describe('while etcd does not answer', () => {
+  const silence = () => (port.txnFault = () => 'before');
+
+  test('a wait ends at its timeout, as an outage and not as a busy lock', async () => {
+    silence();
+    const failure = await locks.acquire('x', { waitTimeout: 150 }).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'unreachable', status: 503 });
+  });
+
+  test('a wait in line that loses etcd ends as an outage as well', async () => {
+    await other.acquire('x');
+    const wait = locks.acquire('x', { waitTimeout: 300 }).catch((error: unknown) => error);
+    await expect.poll(() => queue().length).toBe(2);
+    silence();
+    await other.held()[0]!.release(); // its watch wakes, and it cannot look
+    expect(await wait).toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'unreachable' });
+  });
+
+  test('a release returns after a bounded time, and is done when etcd is back', async () => {
+    const lock = await locks.acquire('x');
+    silence();
+    await lock.release();
+    expect(lock.held).toBe(false);
+    expect(queue()).toEqual([lock.key]);
+    port.txnFault = () => undefined;
+    await expect.poll(queue).toEqual([]);
+  });
+
+  test('a place in the line is kept', async () => {
+    const held = await other.acquire('x');
+    const wait = locks.acquire('x');
+    await expect.poll(() => queue().length).toBe(2);
+    const [, place] = queue();
+    silence();
+    await held.release();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    port.txnFault = () => undefined;
+    expect((await wait).key).toBe(place);
+  });
+});
+
+test('a session that cannot be opened is opened when etcd is back', async () => {
+  const late = new FaultPort(etcd.connect());
+  late.txnFault = () => 'before';
+  const service = new LockService({ shutdownTimeout: 0 }, { port: late });
+  const wait = service.acquire('x');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  late.txnFault = () => undefined;
+  expect((await wait).held).toBe(true);
+  await service.close();
+});

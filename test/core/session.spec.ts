@@ -1,0 +1,154 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { Session } from '../../lib/core/session.js';
+import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
+import { FaultPort, puts } from '../support/fault-port.js';
+import { calm, ManualClock } from '../support/manual-clock.js';
+
+/** A session on a clock that the test moves: TTL 10 s, so the margin is 250 ms and the period 3333 ms. */
+let clock: ManualClock;
+let etcd: MemoryEtcd;
+let port: FaultPort;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  etcd = new MemoryEtcd(clock);
+  port = new FaultPort(etcd.connect());
+});
+
+const open = () => Session.open(port, clock, { ttl: 10_000, namespace: 'ns/' });
+
+describe('the deadline', () => {
+  test('counts from before the lease was asked for, less a margin', async () => {
+    const session = await open();
+    expect(session.remaining).toBe(9_750);
+    expect(session.alive).toBe(true);
+  });
+
+  test('asks for whole seconds, rounded up, and believes what was granted', async () => {
+    const session = await Session.open(port, clock, { ttl: 2_001, namespace: 'ns/' });
+    expect(session.ttl).toBe(3_000);
+    expect(session.remaining).toBe(2_750);
+  });
+
+  test('moves with every answer, to the time at which its question was sent', async () => {
+    const session = await open();
+    await clock.advance(3_400);
+    expect(session.remaining).toBeCloseTo(10_000 / 3 + 9_750 - 3_400);
+    await clock.advance(600_000);
+    expect(session.alive).toBe(true);
+  });
+
+  test('passes when no answer comes, before etcd deletes the lease', async () => {
+    const session = await open();
+    port.muteKeepAlive = true;
+    await clock.advance(9_749);
+    expect(session.alive).toBe(true);
+    await clock.advance(1);
+    expect(session.lost.value).toBe('lease-expired');
+    expect(etcd.range({ key: 'ns/', end: 'ns0' })).toHaveLength(1);
+    await clock.advance(250);
+    expect(etcd.range({ key: 'ns/', end: 'ns0' })).toHaveLength(0);
+  });
+
+  test('is known to have passed before any timer runs', async () => {
+    const session = await open();
+    let told: string | undefined;
+    session.lost.on((reason) => (told = reason));
+    clock.freeze(9_750);
+    expect(told).toBeUndefined();
+    expect(session.remaining).toBe(0);
+    expect(session.alive).toBe(false);
+    expect(told).toBe('lease-expired');
+  });
+
+  test('is final: an answer that comes later revives nothing', async () => {
+    const session = await open();
+    await clock.advance(3_000);
+    clock.freeze(7_000); // stopped; on continuing, the renewal goes out and is answered with a full TTL
+    expect(session.alive).toBe(false);
+    await clock.advance(5_000);
+    expect(session.alive).toBe(false);
+    expect(session.remaining).toBe(0);
+  });
+});
+
+describe('renewals', () => {
+  test('that are not answered within a second are asked again on another stream', async () => {
+    const session = await open();
+    port.muteKeepAlive = true;
+    await clock.advance(10_000 / 3 + 500);
+    expect(port.keepAliveStreams).toBe(1);
+    port.muteKeepAlive = false;
+    await clock.advance(1_000);
+    expect(port.keepAliveStreams).toBe(2);
+    expect(session.remaining).toBeGreaterThan(9_000);
+  });
+
+  test('end with the session', async () => {
+    const session = await open();
+    await session.close();
+    await clock.advance(20_000);
+    expect(port.keepAliveStreams).toBe(0);
+    expect(clock.timers).toBe(0);
+    expect(etcd.range({ key: 'ns/', end: 'ns0' })).toEqual([]);
+  });
+});
+
+describe('a revoked lease', () => {
+  test('is known by its guard, without waiting for the next renewal', async () => {
+    const session = await open();
+    await calm();
+    etcd.revokeLease(session.lease);
+    await calm();
+    expect(session.lost.value).toBe('revoked');
+  });
+
+  test('is known by the first write that fails', async () => {
+    const session = await open();
+    etcd.revokeLease(session.lease); // the watch has not been set up yet
+    const write = session.write({ success: [{ put: { key: 'ns/x', value: '', lease: session.lease } }] });
+    await expect(write).rejects.toThrow('interrupted');
+    expect(session.lost.value).toBe('revoked');
+  });
+});
+
+describe('a write whose answer is lost', () => {
+  const write = (session: Session) =>
+    session.write({ success: [{ put: { key: 'ns/x/1', value: '', lease: session.lease } }] });
+  const losing = (fault: 'before' | 'after') => {
+    let lost = 0;
+    port.txnFault = (request) => (puts(request, 'ns/x/') && lost++ === 0 ? fault : undefined);
+  };
+
+  test.each(['before', 'after'] as const)('(%s it took effect) is fenced before anything is decided', async (fault) => {
+    const session = await open();
+    losing(fault);
+    const [before] = etcd.range({ key: 'ns/%s/', end: 'ns/%s0' });
+    expect(await write(session)).toBeUndefined();
+    const [after] = etcd.range({ key: 'ns/%s/', end: 'ns/%s0' });
+    expect(after!.modRevision).toBeGreaterThan(before!.modRevision);
+    expect(etcd.range({ key: 'ns/x/', end: 'ns/x0' })).toHaveLength(fault === 'after' ? 1 : 0);
+  });
+
+  test('can have no effect after the fence, however late it arrives', async () => {
+    const session = await open();
+    let late: (() => void) | undefined;
+    port.txnFault = (request) => {
+      if (!puts(request, 'ns/x/') || late) return undefined;
+      late = () => void etcd.txn(request);
+      return 'before';
+    };
+    expect(await write(session)).toBeUndefined();
+    late!();
+    expect(etcd.range({ key: 'ns/x/', end: 'ns/x0' })).toEqual([]);
+    const answer = await write(session);
+    expect(answer?.succeeded).toBe(true);
+  });
+
+  test('a fence that arrives late does no harm', async () => {
+    const session = await open();
+    etcd.txn({ success: [{ put: { key: `ns/%s/${session.lease.toString(16)}`, value: '', lease: session.lease } }] });
+    expect((await write(session))?.succeeded).toBe(true);
+    expect(session.alive).toBe(true);
+  });
+});
