@@ -129,7 +129,7 @@ describe('while etcd does not answer', () => {
     const [, place] = queue();
     silence();
     await held.release();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await expect.poll(() => port.lost).toBeGreaterThan(0);
     port.txnFault = () => undefined;
     expect((await wait).key).toBe(place);
   });
@@ -140,7 +140,7 @@ test('a session that cannot be opened is opened when etcd is back', async () => 
   late.txnFault = () => 'before';
   const service = new LockService({ shutdownTimeout: 0 }, { port: late });
   const wait = service.acquire('x');
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await expect.poll(() => late.lost).toBeGreaterThan(0);
   late.txnFault = () => undefined;
   expect((await wait).held).toBe(true);
   await service.close();

@@ -19,15 +19,17 @@ export class FaultPort implements EtcdPort {
   /** While true, questions on keep-alive streams are not answered. */
   muteKeepAlive = false;
   keepAliveStreams = 0;
+  /** Transactions that were lost so far. */
+  lost = 0;
 
   constructor(readonly inner: EtcdPort) {}
 
   async txn(request: TxnRequest) {
     const fault = this.txnFault(request);
-    if (fault === 'before') throw lost();
-    const answer = await this.inner.txn(request);
-    if (fault === 'after') throw lost();
-    return answer;
+    const answer = fault === 'before' ? undefined : await this.inner.txn(request);
+    if (answer && !fault) return answer;
+    this.lost++;
+    throw new EtcdError('unreachable', 'the answer was lost (by the test)');
   }
 
   range: EtcdPort['range'] = (request) => this.inner.range(request);
@@ -49,10 +51,6 @@ export class FaultPort implements EtcdPort {
   close(): void {
     this.inner.close();
   }
-}
-
-function lost(): EtcdError {
-  return new EtcdError('unreachable', 'the answer was lost (by the test)');
 }
 
 export function puts(request: TxnRequest, part: string): boolean {

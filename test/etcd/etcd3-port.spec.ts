@@ -1,0 +1,153 @@
+import { Etcd3 } from 'etcd3';
+import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { EtcdError, type EtcdPort, type WatchListener } from '../../lib/core/port.js';
+import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
+import { LockService } from '../../lib/index.js';
+import { freePort, startEtcd } from '../../scripts/etcd.mjs';
+import { eventually } from '../support/eventually.js';
+
+/** What only a real etcd, a dead one, or one that hangs, can show. Each test runs servers of its own. */
+
+const silent: WatchListener = { created() {}, events() {}, canceled() {}, alive() {}, ended() {} };
+const code = (promise: Promise<unknown>) =>
+  promise.then(
+    () => 'no error',
+    (error: unknown) => (error instanceof EtcdError ? error.code : error),
+  );
+
+let ports: EtcdPort[] = [];
+const connect = (...hosts: string[]) => {
+  const port = new Etcd3Port({ hosts });
+  ports.push(port);
+  return port;
+};
+afterEach(() => {
+  for (const port of ports) port.close();
+  ports = [];
+});
+
+describe('an address where nobody listens', () => {
+  test('is an outage, and known at once', async () => {
+    const port = connect(`http://127.0.0.1:${await freePort()}`);
+    expect(await code(port.range({ key: 'a' }))).toBe('unreachable');
+    expect(await code(port.txn({ success: [{ put: { key: 'a', value: '', lease: 0n } }] }))).toBe('unreachable');
+    expect(await code(port.grantLease(2))).toBe('unreachable');
+  });
+
+  test('ends streams', async () => {
+    const port = connect(`http://127.0.0.1:${await freePort()}`);
+    const watch = new Promise<EtcdError>((ended) => port.watch({ ...silent, ended }).create({ id: 1, key: 'a' }));
+    const renewal = new Promise<EtcdError>((ended) => port.keepAlive({ answered() {}, ended }).send(1n));
+    expect((await watch).code).toBe('unreachable');
+    expect((await renewal).code).toBe('unreachable');
+  });
+
+  test('does no harm beside one that works', async () => {
+    const dead = `http://127.0.0.1:${await freePort()}`;
+    // The first member is chosen by chance; both must do.
+    for (let i = 0; i < 6; i++) {
+      const port = connect(dead, ...inject('endpoints'));
+      expect((await port.range({ key: 'a' })).header.revision).toBeGreaterThan(0n);
+    }
+  });
+});
+
+describe('a server', () => {
+  let etcd: Awaited<ReturnType<typeof startEtcd>>;
+  beforeEach(async () => {
+    etcd = await startEtcd();
+    return () => etcd.stop();
+  });
+
+  test('that hangs is an outage after the deadline of each attempt', async () => {
+    const port = connect(etcd.endpoint);
+    await port.range({ key: 'a' });
+    etcd.signal('SIGSTOP');
+    const put = { put: { key: 'a', value: '', lease: 0n } };
+    expect(await code(port.range({ key: 'a' }, { timeout: 100 }))).toBe('unreachable');
+    expect(await code(port.txn({ success: [put] }, { timeout: 100 }))).toBe('unreachable');
+    expect(await code(port.grantLease(2, { timeout: 100 }))).toBe('unreachable');
+    etcd.signal('SIGCONT');
+    await eventually(() => port.range({ key: 'a' }));
+  });
+
+  test('that hangs is left for another one', async () => {
+    const port = connect(etcd.endpoint, ...inject('endpoints'));
+    etcd.signal('SIGSTOP');
+    expect((await port.range({ key: 'a' }, { timeout: 500 })).header.revision).toBeGreaterThan(0n);
+  });
+
+  test('that is killed ends the streams; a restarted one is used again', async () => {
+    const port = connect(etcd.endpoint);
+    const ended: string[] = [];
+    await new Promise<void>((created) => {
+      port.watch({ ...silent, created: () => created(), ended: () => ended.push('watch') }).create({ id: 1, key: 'a' });
+    });
+    await new Promise<void>((answered) => {
+      port.keepAlive({ answered: () => answered(), ended: () => ended.push('renewal') }).send(1n);
+    });
+    await etcd.restart();
+    await eventually(() => expect(ended.toSorted()).toEqual(['renewal', 'watch']));
+    await eventually(() => port.range({ key: 'a' }));
+  });
+
+  test('that is restarted costs no lock, and no place in the line', async () => {
+    const [a, b] = [new LockService({ hosts: etcd.endpoint }), new LockService({ hosts: etcd.endpoint })];
+    const lock = await a.acquire('x');
+    const wait = b.acquire('x');
+    await eventually(async () => expect((await a.inspect('x')).waiters).toHaveLength(1));
+    const [place] = (await a.inspect('x')).waiters;
+    await etcd.restart();
+    expect(lock.held).toBe(true);
+    await lock.release();
+    const next = await wait;
+    expect(next.key).toBe(place!.key);
+    await next.release();
+    await Promise.all([a.close(), b.close()]);
+  });
+
+  describe('with users', () => {
+    const as = (username: string, password: string, options: object = {}) =>
+      new LockService({ hosts: etcd.endpoint, auth: { username, password }, ...options });
+
+    beforeEach(async () => {
+      const admin = new Etcd3({ hosts: etcd.endpoint });
+      await admin.role('root').create();
+      const root = await admin.user('root').create('secret');
+      await root.addRole('root');
+      const role = await admin.role('locker').create();
+      await role.grant({ permission: 'Readwrite', range: admin.range({ prefix: 'locks/' }) });
+      const user = await admin.user('app').create('app-secret');
+      await user.addRole('locker');
+      await admin.auth.authEnable();
+      admin.close();
+    });
+
+    test('a role for the namespace is enough', async () => {
+      const [a, b] = [as('app', 'app-secret'), as('app', 'app-secret')];
+      const lock = await a.acquire('x');
+      const wait = b.acquire('x');
+      await eventually(async () => expect((await a.inspect('x')).waiters).toHaveLength(1));
+      expect(await b.tryAcquire('x')).toBeNull();
+      await lock.release();
+      expect((await wait).held).toBe(true);
+      await (await wait).release();
+      await Promise.all([a.close(), b.close()]);
+    });
+
+    test.each([
+      ['the wrong password', 'wrong', {}],
+      ['a namespace that the role does not cover', 'app-secret', { namespace: 'elsewhere/' }],
+    ])('%s is refused at the start, and not taken for an outage', async (_what, password, options) => {
+      const service = as('app', password, options);
+      await expect(service.connect()).rejects.toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'permission' });
+      await service.close();
+    });
+
+    test('no user at all is refused as well', async () => {
+      const service = new LockService({ hosts: etcd.endpoint });
+      await expect(service.connect()).rejects.toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'permission' });
+      await service.close();
+    });
+  });
+});

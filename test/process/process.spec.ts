@@ -1,0 +1,117 @@
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { LockService } from '../../lib/index.js';
+import { freePort } from '../../scripts/etcd.mjs';
+import { eventually } from '../support/eventually.js';
+import { Worker } from '../support/worker.js';
+
+/** Locks of real processes that are killed, stopped, blocked, or come to their end. */
+
+let namespace: string;
+let locks: LockService;
+let workers: Worker[];
+
+beforeEach(() => {
+  namespace = `process/${randomUUID()}/`;
+  locks = new LockService({ hosts: inject('endpoints'), namespace, shutdownTimeout: 0, waitTimeout: Infinity });
+  workers = [];
+});
+afterEach(async () => {
+  for (const worker of workers) {
+    worker.signal('SIGKILL');
+    await worker.exited;
+  }
+  await locks.close();
+});
+
+const start = async () => {
+  const worker = await Worker.start(namespace);
+  workers.push(worker);
+  return worker;
+};
+const waiters = (count: number) =>
+  eventually(async () => expect((await locks.inspect('x')).waiters).toHaveLength(count));
+
+test('a killed process loses its lock to the next in line, after its TTL', async () => {
+  const [first, second] = [await start(), await start()];
+  const { token } = await first.acquire('x');
+  expect((await locks.inspect('x')).holders[0]).toMatchObject({ pid: first.pid });
+  const waiting = second.acquire('x');
+  await waiters(1);
+  first.signal('SIGKILL');
+  expect((await waiting).token).toBeGreaterThan(token);
+});
+
+test('a killed process loses its place in the line as well', async () => {
+  const [first, second] = [await start(), await start()];
+  await first.acquire('x');
+  second.acquire('x').catch(() => {});
+  await waiters(1);
+  const third = locks.acquire('x');
+  await waiters(2);
+  second.signal('SIGKILL');
+  await waiters(1);
+  await first.tell('release', { name: 'x' });
+  expect((await third).held).toBe(true);
+});
+
+test('a process that was stopped for longer than its TTL knows at once that the lock is lost', async () => {
+  const worker = await start();
+  const { token } = await worker.acquire('x');
+  worker.signal('SIGSTOP');
+  const lock = await locks.acquire('x');
+  expect(lock.fencingToken).toBeGreaterThan(token);
+  const held = worker.tell('held', { name: 'x' }); // the first thing it reads after it continues
+  worker.signal('SIGCONT');
+  expect(await held).toBe(false);
+  await eventually(() => expect(worker.losses).toEqual([{ lost: 'x', reason: 'lease-expired' }]));
+  await lock.release();
+  expect((await worker.acquire('x')).token).toBeGreaterThan(lock.fencingToken);
+});
+
+test('a process that was stopped for a moment keeps its lock', async () => {
+  const worker = await start();
+  await worker.acquire('x');
+  worker.signal('SIGSTOP');
+  const held = worker.tell('held', { name: 'x' });
+  worker.signal('SIGCONT');
+  expect(await held).toBe(true);
+  expect(worker.losses).toEqual([]);
+});
+
+test('a process whose event loop was blocked for longer than its TTL knows at once that the lock is lost', async () => {
+  const worker = await start();
+  await worker.acquire('x');
+  expect(await worker.tell('block', { name: 'x', ms: 2_500 })).toBe(false);
+  await eventually(() => expect(worker.losses).toEqual([{ lost: 'x', reason: 'lease-expired' }]));
+});
+
+test('a process ends by itself after close(), with a lock held and another one waited for', async () => {
+  const worker = await start();
+  await locks.acquire('x');
+  await worker.acquire('y');
+  worker.acquire('x').catch(() => {});
+  await waiters(1);
+  await worker.tell('release', { name: 'y' });
+  await worker.tell('close');
+  expect(await worker.exited).toEqual({ code: 0, signal: null });
+  await waiters(0);
+});
+
+test('a process that could not connect ends by itself, with an error that says where it looked', async () => {
+  const endpoint = `http://127.0.0.1:${await freePort()}`;
+  const script = `
+    import { LockService } from 'nestjs-etcd-lock';
+    await LockService.connect({ hosts: '${endpoint}', connectTimeout: 300 }).catch((error) => console.log(error.message));
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let printed = '';
+  child.stdout.on('data', (chunk) => (printed += String(chunk)));
+  const code = await new Promise((resolve) => child.once('exit', resolve));
+  expect(code).toBe(0);
+  expect(printed).toContain(endpoint);
+  expect(printed).toContain('Check that it runs there');
+});
