@@ -3,6 +3,7 @@ import {
   Inject,
   Module,
   type BeforeApplicationShutdown,
+  type DynamicModule,
   type OnApplicationShutdown,
   type OnModuleInit,
 } from '@nestjs/common';
@@ -27,7 +28,7 @@ export interface EtcdLockModuleExtras {
   instance?: string;
 }
 
-const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockModuleOptions>({
+const { ConfigurableModuleClass, ASYNC_OPTIONS_TYPE: ASYNC_OPTIONS } = new ConfigurableModuleBuilder<EtcdLockModuleOptions>({
   moduleName: 'EtcdLock',
   optionsInjectionToken: OPTIONS,
 })
@@ -74,6 +75,27 @@ export class EtcdLockModule
     private readonly discovery: DiscoveryService,
   ) {
     super();
+  }
+
+  /**
+   * @param options all of them have defaults
+   * @throws {LockUsageError} at the start of the application, for a bad option
+   */
+  static override forRoot(options: EtcdLockModuleOptions & EtcdLockModuleExtras = {}): DynamicModule {
+    return super.forRoot(options);
+  }
+
+  /**
+   * The same with options that are known only at run time. `isGlobal` and `instance` stand beside the factory.
+   *
+   * @example
+   * EtcdLockModule.forRootAsync({
+   *   inject: [ConfigService],
+   *   useFactory: (config: ConfigService) => ({ hosts: config.getOrThrow<string>('ETCD_ENDPOINT') }),
+   * })
+   */
+  static override forRootAsync(options: typeof ASYNC_OPTIONS): DynamicModule {
+    return super.forRootAsync(options);
   }
 
   /** Connects, so that a wrong address fails the start and not the first request. */

@@ -87,7 +87,7 @@ test('a process whose event loop was blocked for longer than its TTL knows at on
   await eventually(() => expect(worker.losses).toEqual([{ lost: 'x', reason: 'lease-expired' }]));
 });
 
-test('a process ends by itself after close(), with a lock held and another one waited for', async () => {
+test('a process ends by itself after close(), also with somebody waiting', async () => {
   const worker = await start();
   await locks.acquire('x');
   await worker.acquire('y');
