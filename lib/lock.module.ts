@@ -25,34 +25,35 @@ export interface EtcdLockModuleExtras {
    */
   isGlobal?: boolean;
   /** The name of this lock service, if the application has several; see {@link InjectLockService}. */
-  instance?: string;
+  instance?: string | undefined;
 }
 
-const { ConfigurableModuleClass, ASYNC_OPTIONS_TYPE: ASYNC_OPTIONS } = new ConfigurableModuleBuilder<EtcdLockModuleOptions>({
-  moduleName: 'EtcdLock',
-  optionsInjectionToken: OPTIONS,
-})
-  .setClassMethodName('forRoot')
-  .setFactoryMethodName('createEtcdLockOptions')
-  .setExtras<EtcdLockModuleExtras>({ isGlobal: true }, (definition, { isGlobal, instance }) => {
-    const token = getLockServiceToken(instance);
-    return {
-      ...definition,
-      global: isGlobal ?? true,
-      providers: [
-        ...(definition.providers ?? []),
-        { provide: INSTANCE, useValue: { name: instance } },
-        {
-          provide: token,
-          useFactory: (options?: EtcdLockModuleOptions) => new LockService(options),
-          inject: [OPTIONS],
-        },
-        { provide: SERVICE, useExisting: token },
-      ],
-      exports: [...(definition.exports ?? []), token],
-    };
+const { ConfigurableModuleClass, ASYNC_OPTIONS_TYPE: ASYNC_OPTIONS } =
+  new ConfigurableModuleBuilder<EtcdLockModuleOptions>({
+    moduleName: 'EtcdLock',
+    optionsInjectionToken: OPTIONS,
   })
-  .build();
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createEtcdLockOptions')
+    .setExtras<EtcdLockModuleExtras>({ isGlobal: true, instance: undefined }, (definition, { isGlobal, instance }) => {
+      const token = getLockServiceToken(instance);
+      return {
+        ...definition,
+        global: isGlobal ?? true,
+        providers: [
+          ...(definition.providers ?? []),
+          { provide: INSTANCE, useValue: { name: instance } },
+          {
+            provide: token,
+            useFactory: (options?: EtcdLockModuleOptions) => new LockService(options),
+            inject: [OPTIONS],
+          },
+          { provide: SERVICE, useExisting: token },
+        ],
+        exports: [...(definition.exports ?? []), token],
+      };
+    })
+    .build();
 
 /**
  * Provides {@link LockService} and what `@DistributedLock` needs. It connects at the start of the application, and on

@@ -1,0 +1,228 @@
+import { Global, Injectable, Module } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { randomUUID } from 'node:crypto';
+import {
+  DistributedLock,
+  EtcdLockModule,
+  getLockServiceToken,
+  InjectLockService,
+  LockService,
+  type EtcdLockModuleOptions,
+} from '../../lib/index.js';
+import { freePort } from '../../scripts/etcd.mjs';
+import { silent } from '../support/nest.js';
+
+/** The module on a real etcd: how it is configured, and what goes wrong at the start. */
+
+const namespace = `module/${randomUUID()}/`;
+const options = (): EtcdLockModuleOptions => ({ hosts: inject('endpoints'), namespace });
+
+let closers: (() => Promise<void>)[];
+beforeEach(() => (closers = []));
+afterEach(async () => {
+  for (const close of closers) await close();
+});
+
+const start = async (metadata: Parameters<typeof Test.createTestingModule>[0]) => {
+  const module = await Test.createTestingModule(metadata).setLogger(silent).compile();
+  await module.init();
+  closers.push(() => module.close());
+  return module;
+};
+
+const works = async (service: LockService) => {
+  await using lock = await service.acquire('x');
+  expect(lock.key.startsWith(namespace)).toBe(true);
+};
+
+@Injectable()
+class Injected {
+  constructor(readonly locks: LockService) {}
+}
+
+describe('forRoot', () => {
+  test('provides the lock service everywhere', async () => {
+    @Module({ providers: [Injected] })
+    class Feature {}
+    const module = await start({ imports: [Feature, EtcdLockModule.forRoot(options())] });
+    await works(module.get(Injected, { strict: false }).locks);
+  });
+
+  test('without options means the etcd of this machine', () => {
+    expect(EtcdLockModule.forRoot()).toMatchObject({ module: EtcdLockModule, global: true });
+  });
+
+  test('with isGlobal: false provides it to those that import it', async () => {
+    const lock = EtcdLockModule.forRoot({ ...options(), isGlobal: false });
+    @Module({ imports: [lock], providers: [Injected] })
+    class Importing {}
+    const module = await start({ imports: [Importing] });
+    await works(module.get(Injected, { strict: false }).locks);
+    @Module({ providers: [Injected] })
+    class Forgetful {}
+    const failing = Test.createTestingModule({ imports: [lock, Forgetful] })
+      .setLogger(silent)
+      .compile();
+    await expect(failing).rejects.toThrow(/Injected/);
+  });
+
+  test('several times, by name', async () => {
+    @Injectable()
+    class Both {
+      constructor(
+        readonly first: LockService,
+        @InjectLockService('second') readonly second: LockService,
+      ) {}
+      @DistributedLock('x')
+      async one(): Promise<void> {}
+      @DistributedLock('x', { instance: 'second' })
+      async two(): Promise<string[]> {
+        return this.second.held().map((lock) => lock.key);
+      }
+    }
+    const module = await start({
+      imports: [
+        EtcdLockModule.forRoot(options()),
+        EtcdLockModule.forRoot({ ...options(), namespace: `${namespace}second/`, instance: 'second' }),
+      ],
+      providers: [Both],
+    });
+    const both = module.get(Both);
+    expect(both.second).toBe(module.get(getLockServiceToken('second')));
+    expect(both.second).not.toBe(both.first);
+    await both.one();
+    expect((await both.two())[0]).toContain(`${namespace}second/x/`);
+  });
+});
+
+describe('forRootAsync', () => {
+  const CONFIG = 'config';
+  @Global()
+  @Module({ providers: [{ provide: CONFIG, useFactory: async () => options() }], exports: [CONFIG] })
+  class Config {}
+
+  @Injectable()
+  class Factory {
+    createEtcdLockOptions(): EtcdLockModuleOptions {
+      return options();
+    }
+  }
+  @Module({ providers: [Factory], exports: [Factory] })
+  class FactoryModule {}
+
+  test.each([
+    [
+      'useFactory',
+      () => ({ imports: [Config], inject: [CONFIG], useFactory: (config: EtcdLockModuleOptions) => config }),
+    ],
+    ['useClass', () => ({ useClass: Factory })],
+    ['useExisting', () => ({ imports: [FactoryModule], useExisting: Factory })],
+  ])('takes %s', async (_how, asyncOptions) => {
+    const module = await start({ imports: [EtcdLockModule.forRootAsync(asyncOptions())], providers: [Injected] });
+    await works(module.get(Injected).locks);
+  });
+
+  test('takes a name beside the factory', async () => {
+    const module = await start({
+      imports: [EtcdLockModule.forRootAsync({ instance: 'named', useFactory: () => options() })],
+    });
+    await works(module.get(getLockServiceToken('named')));
+  });
+});
+
+describe('the start fails', () => {
+  const failure = async (given: object) => {
+    const module = Test.createTestingModule({ imports: [EtcdLockModule.forRoot(given as EtcdLockModuleOptions)] });
+    return (await module
+      .setLogger(silent)
+      .compile()
+      .then((compiled) => compiled.init())
+      .catch((error: unknown) => error)) as Error & { code?: string; reason?: string };
+  };
+
+  test.each([
+    [
+      { ttl: 10 },
+      'Option "ttl" must be a number of at least 2000 milliseconds, got 10. It is in milliseconds: for 10 seconds write 10000.',
+    ],
+    [{ ttl: Infinity }, 'Option "ttl" must be a number of at least 2000 milliseconds, got Infinity.'],
+    [{ ttl: '15s' }, 'got "15s"'],
+    [{ waitTimeout: -1 }, 'Option "waitTimeout" must be a number of at least 0 milliseconds, or Infinity, got -1.'],
+    [{ waitTimeout: NaN }, 'got NaN'],
+    [{ maxHold: 0 }, 'Option "maxHold" must be a number of at least 1 milliseconds, or Infinity, got 0.'],
+    [{ maxWaiters: 1.5 }, 'Option "maxWaiters" must be a whole number of at least 1, got 1.5.'],
+    [{ busyStatus: 200 }, 'Option "busyStatus" must be a whole number of at least 400 and at most 599, got 200.'],
+    [{ lazyConnect: 'no' }, 'Option "lazyConnect" must be true or false, got "no".'],
+    [{ namespace: 7 }, 'Option "namespace" must be a string without control characters, got 7.'],
+    [{ namespace: 'a\0' }, 'Option "namespace" must be a string without control characters'],
+    [
+      { hosts: [] },
+      'Option "hosts" must be one or more addresses like "http://127.0.0.1:2379", without a path, got [].',
+    ],
+    [{ hosts: 'localhost' }, 'got "localhost"'],
+    [{ hosts: 'http://a:2379/' }, 'without a path'],
+    [{ hosts: 'http://a:2379,http://b:2379' }, 'Several members are given as an array.'],
+    [{ tll: 5000 }, 'Unknown option "tll" for EtcdLockModule. Known options: hosts, namespace, ttl,'],
+    [{ dialTimeout: 5000 }, 'etcd3 ignores it; connectTimeout does what it says.'],
+    [{ faultHandling: {} }, 'Unknown option "faultHandling"'],
+  ])('with the option %j', async (given, words) => {
+    const error = await failure(given);
+    expect(error).toMatchObject({ name: 'LockUsageError', code: 'LOCK_USAGE', reason: 'option' });
+    expect(error.message).toContain(words);
+  });
+
+  test('when nobody listens at the address, and names it', async () => {
+    const hosts = `http://127.0.0.1:${await freePort()}`;
+    const error = await failure({ hosts, connectTimeout: 200 });
+    expect(error).toMatchObject({ name: 'LockUnavailableError', code: 'LOCK_UNAVAILABLE', reason: 'unreachable' });
+    expect(error.message).toContain(`etcd does not answer at ${hosts}`);
+  });
+
+  test('when the address does not exist', async () => {
+    const error = await failure({ hosts: 'http://no-such-host.invalid:2379', connectTimeout: 500 });
+    expect(error).toMatchObject({ reason: 'unreachable' });
+    expect(error.message).toContain('http://no-such-host.invalid:2379');
+  });
+
+  test('but not with lazyConnect: then the first lock does', async () => {
+    const hosts = `http://127.0.0.1:${await freePort()}`;
+    const module = await start({
+      imports: [EtcdLockModule.forRoot({ hosts, lazyConnect: true, connectTimeout: 200 })],
+    });
+    const locks = module.get(LockService);
+    await expect(locks.tryAcquire('x')).rejects.toMatchObject({ reason: 'unreachable', lockName: 'x' });
+    await expect(locks.acquire('x', { waitTimeout: 200 })).rejects.toMatchObject({ reason: 'unreachable' });
+  });
+});
+
+describe('one lock', () => {
+  test.each([
+    [{ waitTimeout: -5 }, 'Option "waitTimeout"'],
+    [{ maxHold: 'long' }, 'Option "maxHold"'],
+    [{ signal: 'stop' }, 'Option "signal" must be an AbortSignal, got "stop".'],
+    [{ timeout: 5 }, 'Unknown option "timeout" for a lock. Known options: waitTimeout, signal, maxHold.'],
+    [null, 'The options of a lock must be an object, got null.'],
+    [5000, 'The options of a lock must be an object, got 5000.'],
+  ])('refuses the options %j before it asks etcd', async (given, words) => {
+    const locks = new LockService({ lazyConnect: true });
+    const refused = locks.acquire('x', given as object);
+    await expect(refused).rejects.toMatchObject({ code: 'LOCK_USAGE', reason: 'option' });
+    await expect(refused).rejects.toThrow(words);
+    await locks.close();
+  });
+
+  test.each(['', 7, null, undefined, {}, 'a\tb', '\u007F', 'x'.repeat(1025), 'a/undefined/b'])(
+    'refuses the name %j before it asks etcd',
+    async (name) => {
+      const locks = new LockService({ lazyConnect: true });
+      const refused = { code: 'LOCK_USAGE', reason: 'name' };
+      await expect(locks.acquire(name as string)).rejects.toMatchObject(refused);
+      await expect(locks.tryAcquire(name as string)).rejects.toMatchObject(refused);
+      await expect(locks.withLock(name as string, () => 1)).rejects.toMatchObject(refused);
+      await expect(locks.inspect(name as string)).rejects.toMatchObject(refused);
+      expect(() => locks.keyPrefix(name as string)).toThrow(/The name of a lock/);
+      await locks.close();
+    },
+  );
+});

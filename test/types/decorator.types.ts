@@ -1,0 +1,90 @@
+import { of, type Observable } from 'rxjs';
+import { DistributedLock, type LockService } from '../../lib/index.js';
+
+/** Checked by the compiler, never run: each line below an `@ts-expect-error` must be an error, and no other. */
+
+interface Invoice {
+  id: string;
+}
+
+export class Fits {
+  readonly region = 'eu';
+
+  @DistributedLock('constant')
+  async constant(_anything: number): Promise<void> {}
+
+  @DistributedLock((invoice: Invoice) => invoice.id)
+  async same(_invoice: Invoice): Promise<void> {}
+
+  @DistributedLock((invoice: Invoice) => invoice.id)
+  async more(_invoice: Invoice, _amount: number): Promise<void> {}
+
+  @DistributedLock((invoice: Invoice) => invoice.id)
+  async optional(_invoice?: Invoice): Promise<void> {}
+
+  @DistributedLock((item: { id: string }) => item.id)
+  async generic<T extends { id: string }>(item: T): Promise<T> {
+    return item;
+  }
+
+  @DistributedLock(function (this: Fits, invoice: Invoice) {
+    return `${this.region}/${invoice.id}`;
+  })
+  async withThis(_invoice: Invoice): Promise<void> {}
+
+  @DistributedLock('stream')
+  stream(): Observable<number> {
+    return of(1);
+  }
+
+  @DistributedLock('private')
+  private async hidden(): Promise<void> {}
+  use = () => this.hidden();
+}
+
+export class DoesNotFit {
+  // @ts-expect-error the key wants another argument
+  @DistributedLock((invoice: Invoice) => invoice.id)
+  async other(_invoice: number): Promise<void> {}
+
+  // @ts-expect-error the key wants an argument that the method does not have in that place
+  @DistributedLock((_amount: number, invoice: Invoice) => invoice.id)
+  async order(_invoice: Invoice, _amount: number): Promise<void> {}
+
+  // @ts-expect-error a method under a lock cannot be synchronous
+  @DistributedLock('x')
+  sync(): number {
+    return 1;
+  }
+
+  // @ts-expect-error nor a generator
+  @DistributedLock('x')
+  async *generator(): AsyncGenerator<number> {
+    yield 1;
+  }
+
+  // @ts-expect-error a key is a string
+  @DistributedLock((id: number) => id)
+  async number(_id: number): Promise<void> {}
+
+  // @ts-expect-error and made without waiting
+  @DistributedLock(async (id: string) => id)
+  async promise(_id: string): Promise<void> {}
+
+  // @ts-expect-error a property is not a method
+  @DistributedLock('x')
+  property = 1;
+
+  // @ts-expect-error there is no such option
+  @DistributedLock('x', { timeout: 5 })
+  async option(): Promise<void> {}
+}
+
+export async function service(locks: LockService): Promise<void> {
+  const length: number = await locks.withLock('x', (lock) => lock.name.length);
+  await locks.tryAcquire('x', { maxHold: length });
+  // @ts-expect-error trying does not wait
+  await locks.tryAcquire('x', { waitTimeout: 5 });
+  // @ts-expect-error it may be null
+  (await locks.tryAcquire('x')).release();
+}
