@@ -15,10 +15,11 @@ interface Response {
 /**
  * Attached by `@DistributedLock` to the methods that Nest dispatches to. It does not take the lock: that is done by the
  * wrapper around the method, so that it happens exactly once, with validated arguments, and is not undone by a timeout
- * or a lost connection while the method still runs. It stops the wait when the client has gone, gives back locks of
- * Observables that nobody subscribes to, and adds `Retry-After` to the answer of a busy lock.
+ * or a lost connection while the method still runs. It stops the wait of that method when the client has gone, gives
+ * back the lock of an Observable that nobody subscribes to, and adds `Retry-After` to the answer of a busy lock.
  *
- * It can also be used by hand, also globally, for handlers that use {@link LockService} themselves.
+ * It can also be used by hand, or globally, on handlers that lock by themselves or call methods that do: then it adds
+ * `Retry-After`. It does not stop waits inside a handler, because that may have begun its work.
  */
 @Injectable()
 export class DistributedLockInterceptor implements NestInterceptor {

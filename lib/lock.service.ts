@@ -27,7 +27,9 @@ const CONNECT_PAUSE = 100;
 
 /** Who has a lock and who waits for it, as etcd knows it. */
 export interface LockState {
+  /** The name that was asked for. */
   name: string;
+  /** Who has it; empty if nobody does. */
   holders: Participant[];
   /** In the order in which they will be served. */
   waiters: Participant[];

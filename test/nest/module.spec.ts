@@ -179,12 +179,6 @@ describe('the start fails', () => {
     expect(error.message).toContain(`etcd does not answer at ${hosts}`);
   });
 
-  test('when the address does not exist', async () => {
-    const error = await failure({ hosts: 'http://no-such-host.invalid:2379', connectTimeout: 500 });
-    expect(error).toMatchObject({ reason: 'unreachable' });
-    expect(error.message).toContain('http://no-such-host.invalid:2379');
-  });
-
   test('but not with lazyConnect: then the first lock does', async () => {
     const hosts = `http://127.0.0.1:${await freePort()}`;
     const module = await start({

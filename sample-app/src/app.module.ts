@@ -1,0 +1,25 @@
+import { Module } from '@nestjs/common';
+import { ConfigModule, ConfigService } from '@nestjs/config';
+import { EtcdLockModule } from 'nestjs-etcd-lock';
+import { BookingService } from './booking.service.js';
+import { Database } from './database.js';
+import { VenueController } from './venue.controller.js';
+import { VenueStore } from './venue.store.js';
+
+@Module({
+  imports: [
+    ConfigModule.forRoot({ isGlobal: true, ignoreEnvFile: true }),
+    EtcdLockModule.forRootAsync({
+      inject: [ConfigService],
+      useFactory: (config: ConfigService) => ({
+        hosts: config.get('ETCD_ENDPOINTS', 'http://127.0.0.1:2379').split(','),
+        namespace: config.get('LOCK_NAMESPACE', 'locks/'),
+        ttl: Number(config.get('LOCK_TTL', 15_000)),
+        waitTimeout: Number(config.get('LOCK_WAIT', 10_000)),
+      }),
+    }),
+  ],
+  controllers: [VenueController],
+  providers: [BookingService, Database, VenueStore],
+})
+export class AppModule {}

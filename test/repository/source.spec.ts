@@ -1,0 +1,109 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { describe, expect, test } from 'vitest';
+import * as api from '../../lib/index.js';
+
+/** Rules about the source that matter enough to be checked. */
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const files = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => join('lib', file));
+const source = (file: string) => readFileSync(join(root, file), 'utf8');
+
+/** What a file imports: `types` are those that leave no trace in JavaScript. */
+const imports = (file: string) =>
+  ts
+    .createSourceFile(file, source(file), ts.ScriptTarget.Latest)
+    .statements.filter((node) => ts.isImportDeclaration(node) || ts.isExportDeclaration(node))
+    .flatMap((node) => {
+      if (!node.moduleSpecifier) return [];
+      const clause = ts.isImportDeclaration(node) ? node.importClause : undefined;
+      const from = (node.moduleSpecifier as ts.StringLiteral).text;
+      return [{ from, types: clause?.phaseModifier === ts.SyntaxKind.TypeKeyword }];
+    });
+
+test.each(files.filter((file) => file.startsWith('lib/core/')))('%s knows nothing of Nest, etcd3 or gRPC', (file) => {
+  for (const { from } of imports(file)) expect(from).toMatch(/^(\.\/|node:)/);
+});
+
+test('only the port over etcd3 uses etcd3, gRPC and its policies', () => {
+  const users = files.filter((file) =>
+    imports(file).some(({ from, types }) => !types && /^(etcd3|cockatiel|@grpc\/)/.test(from)),
+  );
+  expect(users.every((file) => file.startsWith('lib/etcd/'))).toBe(true);
+});
+
+test('no file imports itself in a circle', () => {
+  const path: string[] = [];
+  const done = new Set<string>();
+  const visit = (file: string): void => {
+    expect(path, `${[...path, file].join(' → ')}`).not.toContain(file);
+    if (done.has(file)) return;
+    path.push(file);
+    for (const { from, types } of imports(file)) {
+      if (from.startsWith('.') && !types) {
+        visit(relative(root, join(root, dirname(file), from.replace(/\.js$/, '.ts'))));
+      }
+    }
+    path.pop();
+    done.add(file);
+  };
+  for (const file of files) visit(file);
+});
+
+test.each(files)('%s is short, and does not write to the console', (file) => {
+  expect(source(file).split('\n').length).toBeLessThanOrEqual(260);
+  expect(source(file)).not.toMatch(/\bconsole\./);
+});
+
+describe('the public surface', () => {
+  test('is exactly this', () => {
+    expect(Object.keys(api).toSorted()).toEqual([
+      'DistributedLock',
+      'DistributedLockInterceptor',
+      'EtcdLockModule',
+      'InjectLockService',
+      'LockError',
+      'LockLostError',
+      'LockNotAcquiredError',
+      'LockService',
+      'LockUnavailableError',
+      'LockUsageError',
+      'bindLockService',
+      'currentLock',
+      'getLockServiceToken',
+    ]);
+  });
+
+  test('is documented: every export, and every public member of its classes and interfaces', () => {
+    const entry = join(root, 'lib/index.ts');
+    const { options } = ts.parseJsonConfigFileContent(
+      ts.readConfigFile(join(root, 'tsconfig.json'), (path) => readFileSync(path, 'utf8')).config,
+      ts.sys,
+      root,
+    );
+    const program = ts.createProgram([entry], options);
+    const checker = program.getTypeChecker();
+    const undocumented: string[] = [];
+    const check = (symbol: ts.Symbol, name: string): void => {
+      if (symbol.getDocumentationComment(checker).length === 0) undocumented.push(name);
+    };
+    const module = checker.getSymbolAtLocation(program.getSourceFile(entry)!)!;
+    for (const exported of checker.getExportsOfModule(module)) {
+      const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
+      check(symbol, symbol.name);
+      for (const member of symbol.members?.values() ?? []) {
+        const declaration = member.declarations?.[0];
+        const isPublic =
+          declaration && !(ts.getCombinedModifierFlags(declaration) & ts.ModifierFlags.NonPublicAccessibilityModifier);
+        const isNamed = !/^(__|#)/.test(member.name);
+        if (isPublic && isNamed) check(member, `${symbol.name}.${member.name}`);
+      }
+    }
+    // Said by the union of literals itself, in every class of errors, and in the comment of the class.
+    expect(undocumented.filter((name) => !/Error\.(code|reason)$/.test(name))).toEqual([]);
+  });
+});
