@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { format, resolveConfig } from 'prettier';
 import ts from 'typescript';
 
 /**
@@ -17,7 +18,7 @@ const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'sample-app/READM
 /** @type {string[]} */
 const problems = [];
 
-writeTable();
+await writeTable();
 compileBlocks();
 followLinks();
 for (const problem of problems) console.error(problem);
@@ -51,16 +52,16 @@ function optionRows() {
   });
 }
 
-function writeTable() {
+async function writeTable() {
+  const path = join(root, 'README.md');
   const page = read('README.md');
   const table = ['| option | default | meaning |', '| --- | --- | --- |', ...optionRows()].join('\n');
-  const fresh = page.replace(
-    /(<!-- options -->\n)[\s\S]*?(\n<!-- \/options -->)/,
-    (_all, before, after) => `${before}\n${table}\n${after}`,
-  );
+  const marked = /(<!-- options -->)[\s\S]*?(<!-- \/options -->)/;
+  const renewed = page.replace(marked, (_all, before, after) => `${before}\n\n${table}\n\n${after}`);
+  const fresh = await format(renewed, { ...(await resolveConfig(path)), filepath: path });
   if (fresh === page) return;
   if (check) problems.push('README.md: the table of options is out of date; run node scripts/docs.mjs');
-  else writeFileSync(join(root, 'README.md'), fresh);
+  else writeFileSync(path, fresh);
 }
 
 /** Each `ts` block is a module of its own; what it leaves out for brevity stands in the comment `<!-- with: … -->`. */
@@ -68,7 +69,7 @@ function compileBlocks() {
   const folder = join(root, '.cache/docs');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const block = /(?:<!-- with: ([\s\S]*?) -->\s*)?```ts\n([\s\S]*?)```/g;
+  const block = /(?:<!-- with:((?:(?!-->)[\s\S])*)-->\s*)?```ts\n([\s\S]*?)```/g;
   for (const page of pages) {
     let number = 0;
     for (const [, given = '', code] of read(page).matchAll(block)) {
