@@ -8,7 +8,11 @@ const root = new URL('..', import.meta.url);
 
 if (isStale()) {
   step('Installing the npm packages');
-  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root, stdio: 'inherit', shell: true });
+  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: 'inherit',
+    shell: true,
+  });
   if (status !== 0) fail('npm ci failed; see above.');
 }
 
