@@ -1,4 +1,4 @@
-import { Latch, settled } from './latch.js';
+import { atMost, Latch } from './latch.js';
 import type { LossReason, Session } from './session.js';
 
 /** How long a release waits for etcd to confirm it. It goes on behind the scenes after that. */
@@ -67,9 +67,7 @@ export class Hold {
     this.#stopMaxHold();
     const { session, grant } = this;
     if (!session.alive) return this.ended.set();
-    const gone = new Latch<void>();
-    void session.discard(grant.key).then(() => gone.set());
-    await settled(gone, session.clock, RELEASE_TIMEOUT);
+    await atMost(session.clock, RELEASE_TIMEOUT, session.discard(grant.key));
     this.ended.set();
   }
 }

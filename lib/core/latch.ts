@@ -74,3 +74,13 @@ const NEVER: Ending = { on: () => () => {} };
 export async function sleep(clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<void> {
   await settled(NEVER, clock, ms, ...endings);
 }
+
+/** Waits for `promise`, whatever comes of it, but for `ms` at the longest. */
+export async function atMost(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
+  const done = new Latch<void>();
+  promise.then(
+    () => done.set(),
+    () => done.set(),
+  );
+  await settled(done, clock, ms);
+}

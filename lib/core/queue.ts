@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { Hold } from './hold.js';
 import { participant, queueRange, type Participant } from './keys.js';
-import { Interrupted, Latch, settled, sleep, until } from './latch.js';
+import { atMost, Interrupted, Latch, sleep, until } from './latch.js';
 import { EtcdError, type EtcdPort } from './port.js';
 import type { SessionKeeper } from './session-keeper.js';
 import { Ticket, TicketGone } from './ticket.js';
@@ -103,9 +103,7 @@ export class LockQueue {
   /** Ends all waits and resolves when none of them has anything under way, or after a short time. */
   async close(): Promise<void> {
     this.stopWaiting();
-    const idle = new Latch<void>();
-    void Promise.allSettled(this.#running).then(() => idle.set());
-    await settled(idle, this.clock, CLEANUP_GRACE);
+    await atMost(this.clock, CLEANUP_GRACE, Promise.allSettled(this.#running));
   }
 
   /** Sees one caller through: in, served or told, and out, with nothing left of him. */

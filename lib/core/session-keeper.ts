@@ -1,6 +1,10 @@
 import type { Clock } from './clock.js';
+import { atMost } from './latch.js';
 import { EtcdError, type EtcdPort } from './port.js';
 import { Session, type SessionOptions } from './session.js';
+
+/** How long a close waits for a session that is just being opened, so that it can end that as well. */
+const OPENING_TIMEOUT = 2_000;
 
 /** Keeps one live session per process: opens it when it is first needed, and a new one after a loss. */
 export class SessionKeeper {
@@ -35,7 +39,7 @@ export class SessionKeeper {
   /** Ends the session and its lease, also one that is just being opened. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#opening?.catch(() => {});
+    if (this.#opening) await atMost(this.clock, OPENING_TIMEOUT, this.#opening);
     await this.#session?.close();
   }
 }

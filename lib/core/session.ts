@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { guardKey } from './keys.js';
 import { KeyWatch } from './key-watch.js';
-import { Interrupted, Latch, settled, sleep, until } from './latch.js';
+import { atMost, Interrupted, Latch, settled, sleep, until } from './latch.js';
 import { EtcdError, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
 import { Renewal, type Renewed } from './renewal.js';
 
@@ -41,6 +41,7 @@ export class Session {
   #guard = 0n;
   #fencing: Promise<void> | undefined;
   #deadline: number;
+
   private constructor(
     readonly port: EtcdPort,
     readonly clock: Clock,
@@ -166,7 +167,7 @@ export class Session {
   /** Ends the session and its lease: every key on it is gone when etcd confirms. Waits for that a short time only. */
   async close(): Promise<void> {
     this.lost.set('revoked');
-    await this.port.revokeLease(this.lease, { timeout: REVOKE_TIMEOUT }).catch(() => {});
+    await atMost(this.clock, REVOKE_TIMEOUT, this.port.revokeLease(this.lease));
   }
 
   #putGuard() {

@@ -401,9 +401,15 @@ test('a mock of the lock service can stand in for it', async () => {
       return { name, held: true, signal: new AbortController().signal, release: async () => {} };
     },
   };
-  const module = await Test.createTestingModule({
-    providers: [Billing, { provide: LockService, useValue: fake }],
-  }).compile();
-  expect((await module.get(Billing).charge()).at(-1)).toBe('charge');
-  expect(acquired).toEqual(['charge']);
+  const alone = Test.createTestingModule({ providers: [Billing, { provide: LockService, useValue: fake }] });
+  const overridden = Test.createTestingModule({ imports: [EtcdLockModule.forRoot()], providers: [Billing] })
+    .overrideProvider(LockService)
+    .useValue(fake);
+  for (const builder of [alone, overridden]) {
+    const module = await builder.setLogger(silent).compile();
+    await module.init();
+    expect((await module.get(Billing).charge()).at(-1)).toBe('charge');
+    await module.close();
+  }
+  expect(acquired).toEqual(['charge', 'charge']);
 });
