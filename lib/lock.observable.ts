@@ -25,6 +25,7 @@ export function lockedObservable<T>(
       lock = granted;
       if (subscriber.closed) return void leave(granted);
       const lost = granted.signal;
+      if (lost.aborted) return fail(lost.reason);
       lost.addEventListener('abort', () => fail(lost.reason), { once: true });
       within(granted, () => {
         subscription = source().subscribe({

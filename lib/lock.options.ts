@@ -7,7 +7,8 @@ import { LockUsageError } from './lock.errors.js';
  */
 export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHandling' | 'defaultCallOptions'>> {
   /**
-   * The key prefix of every lock. Applications with the same namespace share their locks.
+   * The key prefix of every lock. Applications with the same namespace share their locks. No namespace may be the
+   * beginning of another one.
    * @default 'locks/'
    */
   namespace?: string;

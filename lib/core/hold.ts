@@ -22,6 +22,8 @@ export class Hold {
   readonly ended = new Latch<void>();
   readonly #stopListening: () => void;
   readonly #stopMaxHold: () => void;
+  /** When maxHold ends it. */
+  readonly #until: number;
   #releasing: Promise<void> | undefined;
 
   constructor(
@@ -30,6 +32,7 @@ export class Hold {
     maxHold: number,
   ) {
     this.#stopListening = session.lost.on((reason) => this.lost.set(reason));
+    this.#until = session.clock.now() + maxHold;
     this.#stopMaxHold = session.clock.after(maxHold, () => {
       this.lost.set('max-hold');
       void this.release();
@@ -53,7 +56,7 @@ export class Hold {
   }
 
   get remaining(): number {
-    return this.held ? this.session.remaining : 0;
+    return this.held ? Math.min(this.session.remaining, Math.max(0, this.#until - this.session.clock.now())) : 0;
   }
 
   /** Gives the lock back. Resolves when etcd has confirmed it, or after a short time if it does not. */

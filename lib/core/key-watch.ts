@@ -1,24 +1,21 @@
-import { Latch } from './latch.js';
+import type { Clock } from './clock.js';
+import { Latch, settled, sleep, type Ending } from './latch.js';
 import type { EtcdPort, WatchStream } from './port.js';
 
 /** What became of a watch: the key was deleted, or the watch broke and knows nothing. */
-export type WatchEnd = 'deleted' | 'broken';
+type WatchEnd = 'deleted' | 'broken';
 
-/**
- * Waits for the deletion of one key, from now on. "Now" is the moment of `ready`: who opens a watch must read the key
- * once more *after* that, or a deletion just before it is never seen. (A watch from a past revision would see it, but
- * etcd serves those from a loop that runs every 100 ms.)
- */
-export class KeyWatch {
+/** Pause before a new watch, after one that broke. */
+const RETRY_PAUSE = 100;
+
+/** A watch for the deletion of one key, from the moment of `ready` on. */
+class KeyWatch {
   /** Set when deletions are seen from here on, or when the watch broke before. */
   readonly ready = new Latch<void>();
   readonly ended = new Latch<WatchEnd>();
   readonly #stream: WatchStream;
 
-  constructor(
-    port: EtcdPort,
-    readonly key: string,
-  ) {
+  constructor(port: EtcdPort, key: string) {
     this.ended.on(() => this.ready.set());
     this.#stream = port.watch({
       created: () => this.ready.set(),
@@ -34,5 +31,39 @@ export class KeyWatch {
 
   close(): void {
     this.#stream.close();
+  }
+}
+
+export interface Deletion {
+  port: EtcdPort;
+  clock: Clock;
+  key: string;
+  /** Reads whether the key is gone. Whatever it throws ends the wait. */
+  isGone(): Promise<boolean>;
+  /** How long to trust a watch that says nothing, in milliseconds: a stream can go silent without an error. */
+  period: number;
+}
+
+/**
+ * Resolves when a key is gone. The watch is in place before the key is read, or a deletion between the two would never
+ * be seen. (A watch from a past revision would see it, but etcd serves those from a loop that runs every 100 ms.)
+ * Rejects when one of the endings comes first.
+ */
+export async function untilDeleted(deletion: Deletion, ...endings: readonly Ending[]): Promise<void> {
+  const { port, clock, key, isGone, period } = deletion;
+  for (;;) {
+    const watch = new KeyWatch(port, key);
+    try {
+      const ready = await settled(watch.ready, clock, period, ...endings);
+      while (watch.ended.value !== 'deleted') {
+        if (await isGone()) return;
+        if (!ready || watch.ended.isSet) break;
+        await settled(watch.ended, clock, period, ...endings);
+      }
+      if (watch.ended.value === 'deleted') return;
+    } finally {
+      watch.close();
+    }
+    await sleep(clock, RETRY_PAUSE, ...endings);
   }
 }

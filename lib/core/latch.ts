@@ -17,9 +17,17 @@ export class Latch<T> {
   set(value: T): void {
     if (this.#state) return;
     this.#state = { value };
-    const listeners = [...this.#listeners];
+    this.#tell([...this.#listeners], value);
     this.#listeners.clear();
-    for (const listener of listeners) listener(value);
+  }
+
+  /** One listener that throws keeps none of the others from hearing. */
+  #tell([listener, ...others]: readonly ((value: T) => void)[], value: T): void {
+    try {
+      listener?.(value);
+    } finally {
+      if (others.length > 0) this.#tell(others, value);
+    }
   }
 
   /** Calls `listener` once: now if the value is set, else when it is. Returns what takes the listener away. */

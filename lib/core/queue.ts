@@ -4,9 +4,9 @@ import { participant, queueRange, type Participant } from './keys.js';
 import { atMost, Interrupted, Latch, sleep, until } from './latch.js';
 import { EtcdError, type EtcdPort } from './port.js';
 import type { SessionKeeper } from './session-keeper.js';
-import { Ticket, TicketGone } from './ticket.js';
+import { LONGEST_PAUSE, RETRY_PAUSE, Ticket, TicketGone } from './ticket.js';
 import { Turnstile } from './turnstile.js';
-import { Waiter, type WaitOptions } from './waiter.js';
+import { Contact, Waiter, type WaitOptions } from './waiter.js';
 
 /**
  * The fair queue: etcd's own recipe for a mutex.
@@ -16,8 +16,8 @@ import { Waiter, type WaitOptions } from './waiter.js';
  *    Alone: the lock is held, after one round trip.
  * 2. Otherwise look: the first key, mine, and the last one before mine, in one consistent read. First: held.
  * 3. Watch the key before mine and nothing else, so that a release wakes one waiter and not all.
- * 4. Look again once the watch is in place, because the key may have been deleted before that; and again when it is
- *    deleted, because its owner may have given up while others before him still hold.
+ * 4. Read that key once more when the watch is in place, because it may have been deleted before that. When it is gone,
+ *    look again, because its owner may have given up while others before him still hold.
  * 5. However the wait ends, unless it ends with the lock, the ticket is deleted.
  *
  * tryAcquire puts the ticket only if the whole queue is empty, so that it never stands in anybody's way.
@@ -43,17 +43,19 @@ export interface LockQueueOptions {
 
 /** After its wait has ended, a caller still waits this long for its ticket to be deleted. */
 const CLEANUP_GRACE = 1_000;
-/** Pause after a failure of etcd. */
-const RETRY_PAUSE = 100;
-
 /** What the callers of one lock in this process share. */
-interface Line {
-  callers: number;
-  turnstile: Turnstile;
+class Line {
+  callers = 0;
+  readonly turnstile = new Turnstile();
+  readonly contact: Contact;
+
+  constructor(clock: Clock) {
+    this.contact = new Contact(clock);
+  }
 }
 
 /** Wins the lock with a ticket, at some revision of etcd, or says why not. */
-type Take = (ticket: Ticket, waiter: Waiter, line: Line) => Promise<bigint | Refusal>;
+type Take = (ticket: Ticket, waiter: Waiter) => Promise<bigint | Refusal>;
 
 export class LockQueue {
   readonly #closing = new Latch<void>();
@@ -71,19 +73,28 @@ export class LockQueue {
   ) {}
 
   /** Waits in line. Rejects with the signal's reason, or with an {@link EtcdError}. */
-  acquire(keyPrefix: string, wait: WaitOptions, maxHold = Infinity): Promise<Hold | Refusal> {
-    return this.#serve(keyPrefix, wait, maxHold, async (ticket, waiter, { turnstile }) => {
-      const put = () => ticket.put(this.options.owner);
-      const place = await turnstile.pass(waiter.arrival, put, waiter.over, ticket.session.lost);
-      waiter.contact = 'answered';
-      return place.first ? place.seenAt : await ticket.awaitTurn(waiter);
-    });
+  async acquire(keyPrefix: string, wait: WaitOptions, maxHold = Infinity): Promise<Hold | Refusal> {
+    const line = this.#lines.get(keyPrefix) ?? new Line(this.clock);
+    if (line.callers >= this.options.maxWaiters) return { refused: 'queue-full' };
+    this.#lines.set(keyPrefix, line);
+    line.callers++;
+    try {
+      return await this.#serve(keyPrefix, wait, line.contact, maxHold, async (ticket, waiter) => {
+        const { lost } = ticket.session;
+        const put = () => until(ticket.put(this.options.owner), lost);
+        const place = await line.turnstile.pass(waiter.arrival, put, waiter.over, lost);
+        line.contact.answered();
+        return place.first ? place.seenAt : await ticket.awaitTurn(waiter);
+      });
+    } finally {
+      if (--line.callers === 0) this.#lines.delete(keyPrefix);
+    }
   }
 
   /** Takes the lock if nobody has it and nobody waits for it. Rejects as {@link acquire} does. */
-  tryAcquire(keyPrefix: string, signal?: AbortSignal, maxHold = Infinity): Promise<Hold | Refusal> {
+  async tryAcquire(keyPrefix: string, signal?: AbortSignal, maxHold = Infinity): Promise<Hold | Refusal> {
     const wait = { timeout: this.options.connectTimeout, signal };
-    return this.#serve(keyPrefix, wait, maxHold, async (ticket) => {
+    return await this.#serve(keyPrefix, wait, new Contact(this.clock), maxHold, async (ticket) => {
       const { first, seenAt, head } = await ticket.put(this.options.owner, 'if free');
       return first ? seenAt : { refused: 'busy', holder: head && participant(head) };
     });
@@ -107,15 +118,16 @@ export class LockQueue {
   }
 
   /** Sees one caller through: in, served or told, and out, with nothing left of him. */
-  async #serve(keyPrefix: string, wait: WaitOptions, maxHold: number, take: Take): Promise<Hold | Refusal> {
-    const line = this.#lines.get(keyPrefix) ?? { callers: 0, turnstile: new Turnstile() };
-    if (line.callers >= this.options.maxWaiters) return { refused: 'queue-full' };
-    this.#lines.set(keyPrefix, line);
-    line.callers++;
-    const waiter = new Waiter(this.clock, this.#arrivals++, wait, this.#closing);
-    const running = this.#perform(keyPrefix, waiter, line, maxHold, take).finally(() => {
+  async #serve(
+    keyPrefix: string,
+    wait: WaitOptions,
+    contact: Contact,
+    maxHold: number,
+    take: Take,
+  ): Promise<Hold | Refusal> {
+    const waiter = new Waiter(this.clock, this.#arrivals++, wait, this.#closing, contact);
+    const running = this.#perform(keyPrefix, waiter, maxHold, take).finally(() => {
       waiter.leave();
-      if (--line.callers === 0) this.#lines.delete(keyPrefix);
       this.#running.delete(running);
     });
     this.#running.add(running);
@@ -128,29 +140,30 @@ export class LockQueue {
       if (!(error instanceof Interrupted)) throw error;
       if (waiter.over.value === 'aborted') throw wait.signal!.reason;
       if (waiter.over.value === 'closed') throw new EtcdError('closed', 'the lock service is being closed');
-      if (waiter.contact === 'none yet') throw new EtcdError('unreachable', 'etcd has not answered');
-      if (waiter.contact !== 'answered') throw waiter.contact;
-      return { refused: 'timeout', holder: waiter.holder };
+      const outage = contact.outage(waiter.since);
+      if (outage) throw outage;
+      return { refused: 'timeout', holder: contact.holder };
     } finally {
       stopTimer?.();
     }
   }
 
   /** Tries in the current session, and in the next one if that is lost, until there is an outcome. */
-  async #perform(keyPrefix: string, waiter: Waiter, line: Line, maxHold: number, take: Take): Promise<Hold | Refusal> {
-    for (;;) {
+  async #perform(keyPrefix: string, waiter: Waiter, maxHold: number, take: Take): Promise<Hold | Refusal> {
+    for (let pause = RETRY_PAUSE; ;) {
       if (waiter.over.isSet) throw new Interrupted(waiter.over);
       try {
         const session = await until(this.sessions.current(), waiter.over);
         const ticket = new Ticket(session, keyPrefix, this.#tickets++);
-        return await this.#tryWith(ticket, waiter, maxHold, () => take(ticket, waiter, line));
+        return await this.#tryWith(ticket, waiter, maxHold, () => take(ticket, waiter));
       } catch (error) {
         if (waiter.over.isSet) throw new Interrupted(waiter.over);
         if (error instanceof Interrupted || error instanceof TicketGone) continue;
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-        waiter.contact = error;
-        await sleep(this.clock, RETRY_PAUSE, waiter.over);
+        waiter.contact.failed(error);
       }
+      await sleep(this.clock, pause, waiter.over);
+      pause = Math.min(pause * 2, LONGEST_PAUSE);
     }
   }
 
@@ -171,7 +184,7 @@ export class LockQueue {
       hold = new Hold(session, { key, revision: ticket.revision, grantedAt: taken }, maxHold);
       return hold;
     } finally {
-      if (!hold) await ticket.discard();
+      if (!hold) await atMost(this.clock, CLEANUP_GRACE, ticket.discard());
     }
   }
 }

@@ -24,7 +24,8 @@ export class Renewal {
   #sent: number[] = [];
   #stopped = false;
   #stopBeat: () => void = () => {};
-  #stopWait: () => void = () => {};
+  #stopStall: () => void = () => {};
+  #stopReopen: () => void = () => {};
 
   constructor(
     readonly port: EtcdPort,
@@ -51,6 +52,7 @@ export class Renewal {
   }
 
   #ask(): void {
+    this.#stopReopen();
     this.#stream ??= this.port.keepAlive({
       answered: ({ ttl, raftTerm }) => this.#answered(ttl * 1000, raftTerm),
       ended: () => this.#reopen(),
@@ -62,23 +64,24 @@ export class Renewal {
 
   #answered(ttl: number, raftTerm: bigint): void {
     const sentAt = this.#sent.shift();
-    this.#stopWait();
+    this.#stopStall();
     if (this.#sent.length > 0) this.#armStall();
     if (sentAt !== undefined) this.onAnswer({ sentAt, ttl, raftTerm });
   }
 
   #armStall(): void {
-    this.#stopWait = this.clock.after(STALLED_AFTER, () => this.#reopen());
+    this.#stopStall = this.clock.after(STALLED_AFTER, () => this.#reopen());
   }
 
   #reopen(): void {
     this.#drop();
-    if (!this.#stopped) this.#stopWait = this.clock.after(REOPEN_PAUSE, () => this.#ask());
+    if (!this.#stopped) this.#stopReopen = this.clock.after(REOPEN_PAUSE, () => this.#ask());
   }
 
   /** Answers of a stream that was left count for nothing: their questions cannot be told any more. */
   #drop(): void {
-    this.#stopWait();
+    this.#stopStall();
+    this.#stopReopen();
     this.#stream?.close(this.#sent.length > 0 && !this.#stopped ? 'stalled' : undefined);
     this.#stream = undefined;
     this.#sent = [];

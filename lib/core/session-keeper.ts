@@ -1,5 +1,5 @@
 import type { Clock } from './clock.js';
-import { atMost } from './latch.js';
+import { atMost, Latch } from './latch.js';
 import { EtcdError, type EtcdPort } from './port.js';
 import { Session, type SessionOptions } from './session.js';
 
@@ -11,6 +11,8 @@ export class SessionKeeper {
   #session: Session | undefined;
   #opening: Promise<Session> | undefined;
   #closed = false;
+  /** Set at the end of all, after which nothing of this process may go on. */
+  readonly #closing = new Latch<void>();
 
   constructor(
     readonly port: EtcdPort,
@@ -27,7 +29,7 @@ export class SessionKeeper {
   }
 
   async #open(): Promise<Session> {
-    const session = await Session.open(this.port, this.clock, this.options);
+    const session = await Session.open(this.port, this.clock, this.options, this.#closing);
     if (this.#closed) {
       await session.close();
       throw new EtcdError('closed', 'the session has been closed');
@@ -41,5 +43,6 @@ export class SessionKeeper {
     this.#closed = true;
     if (this.#opening) await atMost(this.clock, OPENING_TIMEOUT, this.#opening);
     await this.#session?.close();
+    this.#closing.set();
   }
 }

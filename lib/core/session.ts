@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { guardKey } from './keys.js';
-import { KeyWatch } from './key-watch.js';
-import { atMost, Interrupted, Latch, settled, sleep, until } from './latch.js';
+import { untilDeleted } from './key-watch.js';
+import { atMost, Interrupted, Latch, sleep, until, type Ending } from './latch.js';
 import { EtcdError, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
 import { Renewal, type Renewed } from './renewal.js';
 
@@ -33,6 +33,9 @@ export interface SessionOptions {
   namespace: string;
 }
 
+/** A write whose outcome is unknown, and which no fence has settled: it may still take effect. */
+export class UnsettledWrite extends EtcdError {}
+
 export class Session {
   /** Set when the session is over. Listeners run at once, before anything else can happen in this process. */
   readonly lost = new Latch<LossReason>();
@@ -40,6 +43,8 @@ export class Session {
   readonly #guardKey: string;
   #guard = 0n;
   #fencing: Promise<void> | undefined;
+  #nextFence: Promise<void> | undefined;
+  #revoking: Promise<void> | undefined;
   #deadline: number;
 
   private constructor(
@@ -50,23 +55,30 @@ export class Session {
     /** The TTL that etcd granted, in milliseconds; it may be more than what was asked for. */
     readonly ttl: number,
     grantedSince: number,
+    closing: Ending,
   ) {
     this.#guardKey = guardKey(namespace, lease);
     this.#margin = Math.max(250, ttl * 0.02);
     this.#deadline = grantedSince + ttl - this.#margin;
+    this.lost.on(() => (this.#revoking = this.#revoke(closing)));
   }
 
-  /** Grants the lease, puts the guard and starts to renew. Rejects with the port's {@link EtcdError}. */
-  static async open(port: EtcdPort, clock: Clock, options: SessionOptions): Promise<Session> {
+  /**
+   * Grants the lease, puts the guard and starts to renew. Rejects with the port's {@link EtcdError}. `closing`: the
+   * moment from which on nobody waits for anything any more.
+   */
+  static async open(port: EtcdPort, clock: Clock, options: SessionOptions, closing: Ending): Promise<Session> {
     const since = clock.now();
     const { lease, ttl } = await port.grantLease(Math.ceil(options.ttl / 1000));
-    const session = new Session(port, clock, options.namespace, lease, ttl * 1000, since);
+    const session = new Session(port, clock, options.namespace, lease, ttl * 1000, since, closing);
     try {
       const { header } = await port.txn({ success: [session.#putGuard()] });
       session.#guard = header.revision;
-    } catch (error) {
-      await session.close();
-      throw error;
+    } catch (cause) {
+      session.lost.set('revoked');
+      // A lease that is gone before its first key: as good as no answer, to be tried again.
+      const early = cause instanceof EtcdError && cause.code === 'lease-not-found';
+      throw early ? new EtcdError('unreachable', cause.message, { cause }) : cause;
     }
     session.#live();
     return session;
@@ -94,7 +106,7 @@ export class Session {
   /**
    * Runs a transaction that creates something, under the guard. Resolves `undefined` when its answer was lost: a fence
    * stands then, so what etcd holds now is final and can be read. Rejects with {@link Interrupted} when the session is
-   * lost, and with an `unreachable` {@link EtcdError} when the outcome is unknown and no fence could be set.
+   * lost, with {@link UnsettledWrite} when no fence could be set, and with another {@link EtcdError} when it is refused.
    */
   async write(request: TxnRequest): Promise<TxnResponse | undefined> {
     for (;;) {
@@ -110,7 +122,7 @@ export class Session {
       } catch (error) {
         this.#rethrowUnlessUnknown(error);
         await this.fence().catch((cause: unknown) => {
-          throw cause instanceof EtcdError ? new EtcdError('unreachable', cause.message, { cause }) : cause;
+          throw cause instanceof EtcdError ? new UnsettledWrite(cause.code, cause.message, { cause }) : cause;
         });
         return undefined;
       }
@@ -127,9 +139,17 @@ export class Session {
     }
   }
 
-  /** Puts the guard anew: no write sent before can take effect after this resolves. One put serves all who ask. */
+  /**
+   * Puts the guard anew: no write sent before can take effect after this resolves. One put serves all who ask before it
+   * is sent. Who asks while one is under way needs the next: his write may know that one's guard already.
+   */
   fence(): Promise<void> {
-    this.#fencing ??= this.#fence().finally(() => (this.#fencing = undefined));
+    if (this.#fencing) {
+      this.#nextFence ??= this.#fencing.catch(() => {}).then(() => this.fence());
+      return this.#nextFence;
+    }
+    this.#nextFence = undefined;
+    this.#fencing = this.#fence().finally(() => (this.#fencing = undefined));
     return this.#fencing;
   }
 
@@ -149,17 +169,24 @@ export class Session {
 
   /**
    * Deletes a ticket, and goes on trying until etcd has confirmed it or the session is over, which deletes it as well.
-   * `fence`: the put of the ticket has an unknown outcome and may still be under way.
+   * `fence`: the put of the ticket has an unknown outcome and may still be under way. The delete does not wait for the
+   * fence, because etcd takes deletes also when it is full; but only one that comes after the fence is the last.
    */
   async discard(key: string, fence = false): Promise<void> {
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, this.period)) {
+      const fenced =
+        !fence ||
+        (await this.fence().then(
+          () => true,
+          () => false,
+        ));
       try {
-        if (fence) await this.fence();
         await until(this.port.txn({ success: [{ delete: { key } }] }), this.lost);
-        return;
+        if (fenced) return;
       } catch {
-        if (!this.alive) return;
+        // Not confirmed: once more.
       }
+      if (!this.alive) return;
       await sleep(this.clock, pause, this.lost).catch(() => {});
     }
   }
@@ -167,7 +194,22 @@ export class Session {
   /** Ends the session and its lease: every key on it is gone when etcd confirms. Waits for that a short time only. */
   async close(): Promise<void> {
     this.lost.set('revoked');
-    await atMost(this.clock, REVOKE_TIMEOUT, this.port.revokeLease(this.lease));
+    await atMost(this.clock, REVOKE_TIMEOUT, this.#revoking!);
+  }
+
+  /**
+   * etcd gives every lease a whole TTL more when its leader changes, and the tickets of a lost session would stand in
+   * front of its successor's for so long.
+   */
+  async #revoke(closing: Ending): Promise<void> {
+    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, this.period)) {
+      try {
+        return await this.port.revokeLease(this.lease);
+      } catch (error) {
+        if (!(error instanceof EtcdError && error.code === 'unreachable')) return; // closed, or not ours to revoke
+      }
+      await sleep(this.clock, pause, closing).catch(() => {});
+    }
   }
 
   #putGuard() {
@@ -206,20 +248,17 @@ export class Session {
 
   /** etcd deletes the guard with the lease: its watch tells of a revoked lease long before the next renewal does. */
   async #watchGuard(): Promise<void> {
+    const { port, clock, period } = this;
+    const key = this.#guardKey;
+    const isGone = async () => (await until(port.range({ key }), this.lost)).kvs.length === 0;
     while (this.alive) {
-      const watch = new KeyWatch(this.port, this.#guardKey);
       try {
-        if (await settled(watch.ready, this.clock, this.period, this.lost)) {
-          const { kvs } = await until(this.port.range({ key: this.#guardKey }), this.lost);
-          if (kvs.length > 0) await settled(watch.ended, this.clock, Infinity, this.lost);
-          if (kvs.length === 0 || watch.ended.value === 'deleted') this.lost.set('revoked');
-        }
+        await untilDeleted({ port, clock, period, key, isGone }, this.lost);
+        this.lost.set('revoked');
       } catch {
-        // Lost: the loop ends. Unreachable: whatever happened meanwhile is seen by the next watch and its read.
-      } finally {
-        watch.close();
+        // Lost: the loop ends. Unreachable: the next watch, and its read, see whatever has happened meanwhile.
+        await sleep(clock, RETRY_PAUSE, this.lost).catch(() => {});
       }
-      await sleep(this.clock, RETRY_PAUSE, this.lost).catch(() => {});
     }
   }
 }

@@ -1,8 +1,8 @@
-import { KeyWatch } from './key-watch.js';
-import { participant, queueRange, ticketKey, ticketValue } from './keys.js';
-import { settled, sleep, until } from './latch.js';
-import { EtcdError, type KeyRange, type KeyValue, type Op } from './port.js';
-import type { Session } from './session.js';
+import { untilDeleted } from './key-watch.js';
+import { queueRange, ticketKey, ticketValue } from './keys.js';
+import { sleep, until } from './latch.js';
+import { EtcdError, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
+import { UnsettledWrite, type Session } from './session.js';
 import { turn } from './turn.js';
 import type { Waiter } from './waiter.js';
 
@@ -15,8 +15,9 @@ export interface Place {
   head: KeyValue | undefined;
 }
 
-/** Pause after a failure of etcd, and after a broken watch. */
-const RETRY_PAUSE = 100;
+/** Pause after a failure of etcd; it doubles from the first one to the longest. */
+export const RETRY_PAUSE = 100;
+export const LONGEST_PAUSE = 2_000;
 
 /** One place in the queue of a lock: a key on the lease of a session, put at most once. */
 export class Ticket {
@@ -54,7 +55,7 @@ export class Ticket {
         failure: [this.#head],
       })
       .catch((error: unknown) => {
-        if (error instanceof EtcdError && error.code !== 'unreachable') this.#state = 'not put';
+        if (error instanceof EtcdError && !(error instanceof UnsettledWrite)) this.#state = 'not put';
         throw error;
       });
     if (answer?.succeeded) {
@@ -75,31 +76,16 @@ export class Ticket {
 
   /** Waits until the ticket is the first, and resolves with the revision of etcd at which it was seen to be. */
   async awaitTurn(waiter: Waiter): Promise<bigint> {
-    const { session } = this;
-    const endings = [waiter.over, session.lost];
-    let watch: KeyWatch | undefined;
-    try {
-      for (;;) {
-        const seen = await this.#look(waiter);
-        if (!seen) continue;
-        const place = turn(seen.queue, this.key);
-        if (place.state === 'held') return seen.revision;
-        if (place.state === 'gone') throw new TicketGone();
-        if (watch && (watch.key !== place.predecessor || watch.ended.isSet || !watch.ready.isSet)) {
-          watch.close();
-          if (watch.ended.value !== 'deleted') await sleep(session.clock, RETRY_PAUSE, ...endings);
-          watch = undefined;
-        }
-        if (watch) {
-          // Without an event look again now and then all the same: a stream can go silent without an error.
-          await settled(watch.ended, session.clock, session.period, ...endings);
-        } else {
-          watch = new KeyWatch(session.port, place.predecessor);
-          await settled(watch.ready, session.clock, session.period, ...endings);
-        }
-      }
-    } finally {
-      watch?.close();
+    const { key, session } = this;
+    for (;;) {
+      const { revision, queue } = await this.#look(waiter);
+      const place = turn(queue, key);
+      if (place.state === 'held') return revision;
+      if (place.state === 'gone') throw new TicketGone();
+      const { predecessor } = place;
+      const isGone = () => this.#isGone(predecessor, waiter);
+      const { port, clock, period } = session;
+      await untilDeleted({ port, clock, period, key: predecessor, isGone }, waiter.over, session.lost);
     }
   }
 
@@ -108,23 +94,42 @@ export class Ticket {
     if (this.#state !== 'not put') await this.session.discard(this.key, this.#state === 'unknown');
   }
 
-  /** What {@link turn} needs to know, in one consistent read; undefined, after a pause, if etcd does not answer. */
-  async #look(waiter: Waiter): Promise<{ revision: bigint; queue: readonly KeyValue[] } | undefined> {
-    const { key, session } = this;
-    const endings = [waiter.over, session.lost];
+  /** What {@link turn} needs to know: the first key, mine, and the one before mine. */
+  async #look(waiter: Waiter): Promise<{ revision: bigint; queue: readonly KeyValue[] }> {
     const before = { sort: 'newest' as const, limit: 1, keysOnly: true, maxCreateRevision: this.revision - 1n };
-    const read = [this.#head, { range: { ...this.#queue, ...before } }, { range: { key, keysOnly: true } }];
-    try {
-      const { header, results } = await until(session.port.txn({ success: read }), ...endings);
-      const head = results[0]?.[0];
-      if (head && head.key !== key) waiter.holder = participant(head);
-      waiter.contact = 'answered';
-      return { revision: header.revision, queue: [...new Map(results.flat().map((kv) => [kv.key, kv])).values()] };
-    } catch (error) {
-      if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-      waiter.contact = error;
-      await sleep(session.clock, RETRY_PAUSE, ...endings);
-      return undefined;
+    const { header, results } = await this.#read(waiter, [
+      this.#head,
+      { range: { ...this.#queue, ...before } },
+      { range: { key: this.key, keysOnly: true } },
+    ]);
+    const head = results[0]?.[0];
+    waiter.contact.answered(head?.key === this.key ? undefined : head);
+    return { revision: header.revision, queue: [...new Map(results.flat().map((kv) => [kv.key, kv])).values()] };
+  }
+
+  /** Much cheaper for etcd than a look, because nothing has to be sorted: a long line is asked this again and again. */
+  async #isGone(predecessor: string, waiter: Waiter): Promise<boolean> {
+    const { results } = await this.#read(waiter, [
+      { range: { key: predecessor, keysOnly: true } },
+      { range: { key: this.key, keysOnly: true } },
+    ]);
+    if (results[1]?.length === 0) throw new TicketGone();
+    return results[0]?.length === 0;
+  }
+
+  /** One consistent read, repeated until etcd answers: the place in the line is kept as long as the session lives. */
+  async #read(waiter: Waiter, success: readonly Op[]): Promise<TxnResponse> {
+    const { session } = this;
+    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+      try {
+        const answer = await until(session.port.txn({ success }), waiter.over, session.lost);
+        waiter.contact.answered();
+        return answer;
+      } catch (error) {
+        if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
+        waiter.contact.failed(error);
+      }
+      await sleep(session.clock, pause, waiter.over, session.lost);
     }
   }
 }

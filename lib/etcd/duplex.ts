@@ -5,6 +5,7 @@ import { etcdError } from './etcd-error.js';
 /** The part of a gRPC stream that is used here. */
 export interface GrpcDuplex<Request, Response> {
   write(request: Request): unknown;
+  end(): void;
   cancel(): void;
   on(event: 'data', listener: (response: Response) => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
@@ -31,15 +32,14 @@ export class Duplex<Request, Response> {
     else this.#early.push(request);
   }
 
-  /** `cancel()`, because a stream that is merely ended keeps the process from exiting. */
   close(): void {
     this.#done = true;
-    this.#stream?.cancel();
+    if (this.#stream) cancel(this.#stream);
   }
 
   async #follow(opening: Promise<GrpcDuplex<Request, Response>>, onData: (response: Response) => void): Promise<void> {
     const stream = await opening;
-    if (this.#done) return stream.cancel();
+    if (this.#done) return cancel(stream);
     this.#stream = stream;
     stream.on('data', (response) => {
       if (!this.#done) onData(response);
@@ -56,4 +56,13 @@ export class Duplex<Request, Response> {
     if (error.code === 'unreachable') this.endpoint.failed();
     this.onEnd(error);
   }
+}
+
+/**
+ * A stream that is merely ended keeps the process from exiting; one that is merely canceled counts for etcd3 as a
+ * failure of the member, whose connections it then closes.
+ */
+function cancel(stream: GrpcDuplex<never, unknown>): void {
+  stream.end();
+  stream.cancel();
 }

@@ -155,13 +155,14 @@ export class Etcd3Port implements EtcdPort {
   ): Promise<T> {
     const attempts = mode === 'once' ? 1 : this.#endpoints.count + 1;
     for (let attempt = 1; ; attempt++) {
-      if (this.#closed) throw new EtcdError('closed', 'the connection to etcd has been closed');
+      if (this.#closed) throw closed();
       const endpoint = this.#endpoints.current();
       try {
         return await run(endpoint.client, { deadline: Date.now() + timeout });
       } catch (cause) {
+        if (this.#closed) throw closed();
         const error = etcdError(cause);
-        if (error.code !== 'unreachable' || this.#closed) throw error;
+        if (error.code !== 'unreachable') throw error;
         endpoint.failed();
         if (attempt === attempts) throw error;
       }
@@ -173,7 +174,7 @@ export class Etcd3Port implements EtcdPort {
     onData: (response: Response) => void,
     onEnd: (error: EtcdError) => void,
   ): Duplex<Request, Response> {
-    if (this.#closed) throw new EtcdError('closed', 'the connection to etcd has been closed');
+    if (this.#closed) throw closed();
     const endpoint = this.#endpoints.current();
     const stream: Duplex<Request, Response> = new Duplex(endpoint, open(endpoint.client), onData, (error) => {
       this.#streams.delete(stream);
@@ -192,4 +193,8 @@ export class Etcd3Port implements EtcdPort {
 function watchError({ compact_revision, cancel_reason }: IWatchResponse): EtcdError {
   if (compact_revision !== '0') return new EtcdError('rejected', 'the start revision has been compacted');
   return etcdError(new Error(cancel_reason || 'etcd canceled the watch'));
+}
+
+function closed(): EtcdError {
+  return new EtcdError('closed', 'the connection to etcd has been closed');
 }

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { TxnRequest } from '../../lib/core/port.js';
+import { EtcdError, type TxnRequest } from '../../lib/core/port.js';
 import { LockService } from '../../lib/index.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
 import { FaultPort, puts, type Fault } from '../support/fault-port.js';
@@ -132,6 +132,87 @@ describe('while etcd does not answer', () => {
     await expect.poll(() => port.lost).toBeGreaterThan(0);
     port.txnFault = () => undefined;
     expect((await wait).key).toBe(place);
+  });
+});
+
+describe('with an etcd that is full', () => {
+  const full = new EtcdError('no-space', 'mvcc: database space exceeded');
+
+  test('a lock cannot be had, and the reason is told at once', async () => {
+    port.refusePuts = full;
+    await expect(locks.acquire('x')).rejects.toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'no-space' });
+    await expect(locks.tryAcquire('x')).rejects.toMatchObject({ reason: 'no-space' });
+  });
+
+  test('a lock that is held is held, and can be released', async () => {
+    const lock = await locks.acquire('x');
+    port.refusePuts = full;
+    expect(lock.held).toBe(true);
+    await lock.release();
+    expect(queue()).toEqual([]);
+  });
+
+  test('a ticket whose answer is lost just then is deleted, although no fence can be set', async () => {
+    loseOne('after', (request) => {
+      if (!takesTicket(request)) return false;
+      queueMicrotask(() => (port.refusePuts = full));
+      return true;
+    });
+    await expect(locks.acquire('x', { waitTimeout: Infinity })).rejects.toMatchObject({ reason: 'no-space' });
+    await expect.poll(queue).toEqual([]);
+    expect((await other.tryAcquire('x'))?.held).toBe(true);
+  });
+});
+
+describe('a long line', () => {
+  test('is told that the lock is busy, also those whose turn to queue has not come', async () => {
+    await other.acquire('x');
+    let open!: () => void;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    let sent = 0;
+    port.around = async (request, run) => {
+      if (takesTicket(request) && ++sent === 2) await gate; // the first one is in line, the others wait for it
+      return await run();
+    };
+    const waits = [1, 2, 3].map(() => locks.acquire('x', { waitTimeout: 200 }).catch((error: unknown) => error));
+    for (const end of await Promise.all(waits))
+      expect(end).toMatchObject({ code: 'LOCK_NOT_ACQUIRED', reason: 'timeout' });
+    open();
+    await expect.poll(queue).toHaveLength(1);
+  });
+
+  test('costs etcd nothing that has to be sorted, while nothing happens', async () => {
+    const held = await other.acquire('x');
+    const asked: TxnRequest[] = [];
+    const watched = new FaultPort(etcd.connect());
+    watched.txnFault = (request) => void asked.push(request);
+    const waiting = new LockService({ shutdownTimeout: 0, ttl: 2_000 }, { port: watched });
+    const wait = waiting.acquire('x');
+    await expect.poll(() => queue().length).toBe(2);
+    await expect.poll(() => asked.at(-1)!.success.length).toBe(2);
+    asked.length = 0;
+    await expect.poll(() => asked.length, { timeout: 5_000 }).toBeGreaterThan(0); // the watch is not trusted for ever
+    for (const { success } of asked) {
+      for (const op of success) expect(op).toMatchObject({ range: { key: expect.any(String), keysOnly: true } });
+      expect(success.every((op) => 'range' in op && !op.range.sort && !op.range.end)).toBe(true);
+    }
+    await held.release();
+    expect((await wait).held).toBe(true);
+    await waiting.close();
+  });
+
+  test('does not count those who only try, nor those who have been told', async () => {
+    const small = new LockService({ maxWaiters: 1, shutdownTimeout: 0, connectTimeout: 50 }, { port });
+    await small.connect();
+    port.txnFault = () => 'before';
+    const outage = { code: 'LOCK_UNAVAILABLE', reason: 'unreachable' };
+    for (let i = 0; i < 2; i++) {
+      await expect(small.tryAcquire('x')).rejects.toMatchObject(outage);
+      await expect(small.acquire('x', { waitTimeout: 50 })).rejects.toMatchObject(outage);
+    }
+    port.txnFault = () => undefined;
+    expect((await small.acquire('x')).held).toBe(true);
+    await small.close();
   });
 });
 

@@ -4,6 +4,7 @@ import {
   type KeepAliveListener,
   type KeepAliveStream,
   type TxnRequest,
+  type TxnResponse,
 } from '../../lib/core/port.js';
 
 /**
@@ -16,17 +17,26 @@ export type Fault = 'before' | 'after' | undefined;
 export class FaultPort implements EtcdPort {
   /** Decides the fate of each transaction. */
   txnFault: (request: TxnRequest) => Fault = () => undefined;
+  /** Stands around each transaction that reaches etcd: it may hold the request or its answer back. */
+  around: (request: TxnRequest, run: () => Promise<TxnResponse>) => Promise<TxnResponse> = (_request, run) => run();
   /** While true, questions on keep-alive streams are not answered. */
   muteKeepAlive = false;
   keepAliveStreams = 0;
+  /** While true, keep-alive streams break as soon as they are opened. */
+  breakKeepAlive = false;
+  /** What a put is refused with, as by an etcd that is full. */
+  refusePuts: EtcdError | undefined;
+  /** While true, nobody answers when a lease is to be revoked. */
+  muteRevoke = false;
   /** Transactions that were lost so far. */
   lost = 0;
 
   constructor(readonly inner: EtcdPort) {}
 
   async txn(request: TxnRequest) {
+    if (this.refusePuts && request.success.some((op) => 'put' in op)) throw this.refusePuts;
     const fault = this.txnFault(request);
-    const answer = fault === 'before' ? undefined : await this.inner.txn(request);
+    const answer = fault === 'before' ? undefined : await this.around(request, () => this.inner.txn(request));
     if (answer && !fault) return answer;
     this.lost++;
     throw new EtcdError('unreachable', 'the answer was lost (by the test)');
@@ -34,11 +44,15 @@ export class FaultPort implements EtcdPort {
 
   range: EtcdPort['range'] = (request) => this.inner.range(request);
   grantLease: EtcdPort['grantLease'] = (ttl) => this.inner.grantLease(ttl);
-  revokeLease: EtcdPort['revokeLease'] = (lease) => this.inner.revokeLease(lease);
+  revokeLease: EtcdPort['revokeLease'] = (lease) =>
+    this.muteRevoke ? new Promise<void>(() => {}) : this.inner.revokeLease(lease);
   watch: EtcdPort['watch'] = (listener) => this.inner.watch(listener);
 
   keepAlive(listener: KeepAliveListener): KeepAliveStream {
     this.keepAliveStreams++;
+    if (this.breakKeepAlive) {
+      queueMicrotask(() => listener.ended(new EtcdError('unreachable', 'the stream broke (by the test)')));
+    }
     const stream = this.inner.keepAlive(listener);
     return {
       send: (lease) => {
