@@ -18,7 +18,7 @@ export {
 } from './lock.errors.js';
 export type { Lock } from './lock.handle.js';
 export { DistributedLockInterceptor } from './lock.interceptor.js';
-export { EtcdLockModule, type EtcdLockModuleExtras } from './lock.module.js';
+export { EtcdLockModule, type EtcdLockModuleAsyncOptions, type EtcdLockModuleExtras } from './lock.module.js';
 export type { EtcdLockModuleOptions, LockOptions } from './lock.options.js';
 export { LockService, type LockState } from './lock.service.js';
 export { getLockServiceToken, InjectLockService } from './lock.tokens.js';

@@ -41,12 +41,12 @@ export function declareSlot(prototype: object, instance: string | undefined): vo
 export function serviceOf(self: unknown, instance: string | undefined, method: string): LockService {
   const service = (self as Record<symbol, LockService> | null | undefined)?.[slotOf(instance)];
   if (service) return service;
-  throw new LockUsageError(
-    `${method} is decorated with @DistributedLock, but its object has no lock service: it was called on something ` +
-      `else, before the application was initialised, or on an object that Nest did not make. Import EtcdLockModule, ` +
-      `or call bindLockService(object, service).`,
-    'not-bound',
-  );
+  const why =
+    self === undefined || self === null
+      ? 'it was called without its object. Pass `() => service.method()` instead of `service.method`'
+      : 'its object has no lock service, because Nest did not make it, or has not yet initialised the application. ' +
+        'Import EtcdLockModule.forRoot(), or call bindLockService(object, service)';
+  throw new LockUsageError(`${method} is decorated with @DistributedLock, but ${why}.`, 'not-bound');
 }
 
 /**

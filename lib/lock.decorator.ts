@@ -7,25 +7,25 @@ import type { Lock } from './lock.handle.js';
 import { DistributedLockInterceptor } from './lock.interceptor.js';
 import { problemOfName } from './lock.names.js';
 import { lockedObservable } from './lock.observable.js';
-import { checkLockOptions, type LockOptions } from './lock.options.js';
+import { checkLockOptions, LOCK_OPTIONS, type LockOptions } from './lock.options.js';
 import { LOCK_MARKS, marksOf, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
 
 /** What `@DistributedLock` takes beside the key. */
 export interface DistributedLockOptions extends LockOptions {
   /** The lock service to use, if the application has several: the `instance` of its module. */
-  instance?: string;
+  instance?: string | undefined;
 }
 
 /** Makes the key of a call from the arguments of the method, as the method gets them: validated and typed. */
 export type LockKeyFunction<S, A extends unknown[]> = (this: S, ...args: A) => string;
 
-type AsyncMethod<A extends unknown[]> = (...args: [...A, ...any[]]) => Promise<unknown> | Observable<unknown>;
+type AsyncMethod = (...args: any[]) => Promise<unknown> | Observable<unknown>;
 
 /** Decorates a method that returns a Promise or an Observable, and whose parameters begin with those of the key. */
-export type LockDecorator<S, A extends unknown[]> = <T extends AsyncMethod<A>>(
+export type LockDecorator<S, A extends unknown[]> = <T extends AsyncMethod>(
   target: S,
   property: string | symbol,
-  descriptor: TypedPropertyDescriptor<T>,
+  descriptor: TypedPropertyDescriptor<T> & (Parameters<T> extends [...A, ...unknown[]] ? unknown : never),
 ) => void;
 
 /**
@@ -49,8 +49,8 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
     const method = nameOf(target, property);
     checkUse(method, target, property, descriptor);
     checkKey(method, key);
+    checkLockOptions(options, [...LOCK_OPTIONS, 'instance']);
     const { instance, ...lockOptions } = options;
-    checkLockOptions(lockOptions);
 
     const original = descriptor.value as unknown as AnyMethod;
     const mark: LockMark = { method };
@@ -59,7 +59,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
       original,
       async acquire(self, args, signal) {
         const pipeline = pipelineOf(mark);
-        const signals = [lockOptions.signal, signal, pipeline?.clientGone.signal].filter((each) => each !== undefined);
+        const signals = [lockOptions.signal, signal, pipeline?.abandoned.signal].filter((each) => each !== undefined);
         const service = logged(() => serviceOf(self, instance, method));
         const name = logged(() => keyOf(method, key as AnyKey, self, args, pipeline));
         return await service.acquire(name, {
@@ -68,8 +68,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
         });
       },
     };
-    const run =
-      Reflect.getMetadata('design:returntype', target as object, property) === Observable ? runStream : runAsync;
+    const run = isStream(declaredReturn(target, property)) ? runStream : runAsync;
 
     // A Proxy, because frameworks look at the name, the length and other properties of a method.
     const wrapper = new Proxy(original, { apply: (_method, self: unknown, args: unknown[]) => run(call, self, args) });
@@ -162,11 +161,25 @@ function checkUse(
   const value: unknown = descriptor?.value;
   if (typeof value !== 'function') refuse('it is a property or an accessor. Make it a method.');
   if (/Generator/.test(value!.constructor.name)) refuse('it is a generator. Return a Promise or an Observable.');
-  const returns: unknown = Reflect.getMetadata('design:returntype', target as object, property);
-  if (SYNCHRONOUS.has(returns)) refuse('its return type is not a Promise or an Observable. Make it async.');
+  const returns = declaredReturn(target, property);
+  if (returns === Function)
+    refuse('it returns a function, or a type that was imported with `import type`. Drop `type`.');
+  if (!mayBeAsync(returns)) refuse('its return type is not a Promise or an Observable. Make it async.');
 }
 
-const SYNCHRONOUS = new Set<unknown>([String, Number, Boolean, Array, Symbol, BigInt, Function]);
+/** What TypeScript has noted down: undefined for no type or `void`, Object for an interface or a union. */
+function declaredReturn(target: unknown, property: string | symbol): unknown {
+  return Reflect.getMetadata('design:returntype', target as object, property);
+}
+
+function isStream(returns: unknown): boolean {
+  return returns === Observable || (typeof returns === 'function' && returns.prototype instanceof Observable);
+}
+
+function mayBeAsync(returns: unknown): boolean {
+  if (typeof returns !== 'function' || returns === Object || isStream(returns)) return true;
+  return typeof (returns.prototype as { then?: unknown } | undefined)?.then === 'function';
+}
 
 function checkKey(method: string, key: unknown): void {
   const problem = typeof key === 'function' ? undefined : problemOfName(key);
@@ -184,8 +197,11 @@ function keyOf(method: string, key: AnyKey, self: unknown, args: unknown[], pipe
   const problem = problemOfName(name);
   if (!problem) return name as string;
   const message = `What the key function of @DistributedLock on ${method} returns ${problem}.`;
-  // A key that was made from a bad request is the fault of the client.
-  throw new LockUsageError(message, 'key', typeof name === 'string' ? name : undefined, pipeline ? 400 : 500);
+  const lockName = typeof name === 'string' ? name : undefined;
+  if (!pipeline) throw new LockUsageError(message, 'key', lockName);
+  // A key that was made from a bad request is the fault of the client, who need not know of classes and methods.
+  new Logger('EtcdLock').debug(message);
+  throw new LockUsageError(`The request does not say what to lock: the key ${problem}.`, 'key', lockName, 400);
 }
 
 function notAsync({ method }: LockMark, result: unknown): LockUsageError {

@@ -40,50 +40,53 @@ export interface Lock extends AsyncDisposable {
 
 /** The {@link Lock} over a hold of the engine. */
 export class HeldLock implements Lock {
+  readonly #hold: Hold;
   #abort: AbortController | undefined;
 
   constructor(
     readonly name: string,
-    private readonly hold: Hold,
-  ) {}
+    hold: Hold,
+  ) {
+    this.#hold = hold;
+  }
 
   get key(): string {
-    return this.hold.grant.key;
+    return this.#hold.grant.key;
   }
 
   get revision(): bigint {
-    return this.hold.grant.revision;
+    return this.#hold.grant.revision;
   }
 
   get fencingToken(): bigint {
-    return this.hold.fencingToken;
+    return this.#hold.fencingToken;
   }
 
   get signal(): AbortSignal {
     if (!this.#abort) {
       const abort = new AbortController();
       this.#abort = abort;
-      this.hold.lost.on((reason) => abort.abort(new LockLostError(this.name, reason)));
+      this.#hold.lost.on((reason) => abort.abort(new LockLostError(this.name, reason)));
     }
     return this.#abort.signal;
   }
 
   get held(): boolean {
-    return this.hold.held;
+    return this.#hold.held;
   }
 
   get remaining(): number {
-    return this.hold.remaining;
+    return this.#hold.remaining;
   }
 
   assertHeld(): void {
-    if (this.hold.held) return;
-    if (this.hold.lost.isSet) throw new LockLostError(this.name, this.hold.lost.value!);
+    if (this.#hold.held) return;
+    if (this.#hold.lost.isSet) throw new LockLostError(this.name, this.#hold.lost.value!);
     throw new LockUsageError(`The lock "${this.name}" has been released before this step.`, 'not-bound', this.name);
   }
 
   release(): Promise<void> {
-    return this.hold.release();
+    return this.#hold.release();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

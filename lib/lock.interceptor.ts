@@ -15,8 +15,8 @@ interface Response {
 /**
  * Attached by `@DistributedLock` to the methods that Nest dispatches to. It does not take the lock: that is done by the
  * wrapper around the method, so that it happens exactly once, with validated arguments, and is not undone by a timeout
- * or a lost connection while the method still runs. It stops the wait of that method when the client has gone, gives
- * back the lock of an Observable that nobody subscribes to, and adds `Retry-After` to the answer of a busy lock.
+ * or a lost connection while the method still runs. It stops the wait of that method when the client has gone or
+ * has been answered without it, gives back the lock of an Observable that nobody subscribes to, and adds `Retry-After` to the answer of a busy lock.
  *
  * It can also be used by hand, or globally, on handlers that lock by themselves or call methods that do: then it adds
  * `Retry-After`. It does not stop waits inside a handler, because that may have begun its work.
@@ -29,7 +29,7 @@ export class DistributedLockInterceptor implements NestInterceptor {
       const pipeline = new Pipeline(marksOf(context.getHandler()));
       const raw = response?.raw ?? response;
       raw?.once?.('close', () => {
-        if (!raw.writableFinished) pipeline.clientGone.abort(clientGone());
+        if (!raw.writableFinished) pipeline.abandon();
       });
       // The source is subscribed to in here as well: a promise runs in the context of the call, an Observable in that
       // of its subscription.
@@ -51,9 +51,4 @@ export class DistributedLockInterceptor implements NestInterceptor {
       };
     });
   }
-}
-
-/** Nobody reads it, and Nest does not log it. */
-function clientGone(): LockNotAcquiredError {
-  return new LockNotAcquiredError('The client has gone.', '', 'timeout', undefined, 499);
 }

@@ -1,5 +1,6 @@
 import {
   ConfigurableModuleBuilder,
+  type ConfigurableModuleAsyncOptions,
   Inject,
   Module,
   type BeforeApplicationShutdown,
@@ -7,15 +8,17 @@ import {
   type OnApplicationShutdown,
   type OnModuleInit,
 } from '@nestjs/common';
-import { DiscoveryModule, DiscoveryService } from '@nestjs/core';
+import { DiscoveryModule, DiscoveryService, ModulesContainer } from '@nestjs/core';
 import { bindLockService, isUnbound } from './lock.binding.js';
-import { resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
+import { LockUsageError } from './lock.errors.js';
+import { badOption, resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
 import { LockService } from './lock.service.js';
 import { getLockServiceToken } from './lock.tokens.js';
 
-const OPTIONS = Symbol('EtcdLockModule options');
-const SERVICE = Symbol('EtcdLockModule lock service');
-const INSTANCE = Symbol('EtcdLockModule instance');
+// Nest prints these when somebody imports the class alone.
+const OPTIONS = Symbol('options; import EtcdLockModule.forRoot(), not EtcdLockModule');
+const SERVICE = Symbol('lock service; import EtcdLockModule.forRoot(), not EtcdLockModule');
+const INSTANCE = Symbol('instance; import EtcdLockModule.forRoot(), not EtcdLockModule');
 
 /** What stands beside the options of etcd and its locks, also in `forRootAsync`. */
 export interface EtcdLockModuleExtras {
@@ -23,37 +26,43 @@ export interface EtcdLockModuleExtras {
    * Whether every module sees the lock service without importing this one.
    * @default true
    */
-  isGlobal?: boolean;
+  isGlobal?: boolean | undefined;
   /** The name of this lock service, if the application has several; see {@link InjectLockService}. */
   instance?: string | undefined;
 }
 
-const { ConfigurableModuleClass, ASYNC_OPTIONS_TYPE: ASYNC_OPTIONS } =
-  new ConfigurableModuleBuilder<EtcdLockModuleOptions>({
-    moduleName: 'EtcdLock',
-    optionsInjectionToken: OPTIONS,
+/** What `forRootAsync` takes: `useFactory` with `inject` and `imports`, `useClass`, or `useExisting`. */
+export type EtcdLockModuleAsyncOptions = ConfigurableModuleAsyncOptions<
+  EtcdLockModuleOptions,
+  'createEtcdLockOptions'
+> &
+  EtcdLockModuleExtras;
+
+const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockModuleOptions>({
+  moduleName: 'EtcdLock',
+  optionsInjectionToken: OPTIONS,
+})
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createEtcdLockOptions')
+  .setExtras<EtcdLockModuleExtras>({ isGlobal: true, instance: undefined }, (definition, { isGlobal, instance }) => {
+    const token = getLockServiceToken(instance);
+    return {
+      ...definition,
+      global: isGlobal ?? true,
+      providers: [
+        ...(definition.providers ?? []),
+        { provide: INSTANCE, useValue: { name: instance } },
+        {
+          provide: token,
+          useFactory: (options?: EtcdLockModuleOptions) => new LockService(options),
+          inject: [OPTIONS],
+        },
+        { provide: SERVICE, useExisting: token },
+      ],
+      exports: [...(definition.exports ?? []), token],
+    };
   })
-    .setClassMethodName('forRoot')
-    .setFactoryMethodName('createEtcdLockOptions')
-    .setExtras<EtcdLockModuleExtras>({ isGlobal: true, instance: undefined }, (definition, { isGlobal, instance }) => {
-      const token = getLockServiceToken(instance);
-      return {
-        ...definition,
-        global: isGlobal ?? true,
-        providers: [
-          ...(definition.providers ?? []),
-          { provide: INSTANCE, useValue: { name: instance } },
-          {
-            provide: token,
-            useFactory: (options?: EtcdLockModuleOptions) => new LockService(options),
-            inject: [OPTIONS],
-          },
-          { provide: SERVICE, useExisting: token },
-        ],
-        exports: [...(definition.exports ?? []), token],
-      };
-    })
-    .build();
+  .build();
 
 /**
  * Provides {@link LockService} and what `@DistributedLock` needs. It connects at the start of the application, and on
@@ -74,6 +83,7 @@ export class EtcdLockModule
     @Inject(OPTIONS) private readonly options: EtcdLockModuleOptions,
     @Inject(INSTANCE) private readonly instance: { name: string | undefined },
     private readonly discovery: DiscoveryService,
+    private readonly modules: ModulesContainer,
   ) {
     super();
   }
@@ -83,6 +93,7 @@ export class EtcdLockModule
    * @throws {LockUsageError} at the start of the application, for a bad option
    */
   static override forRoot(options: EtcdLockModuleOptions & EtcdLockModuleExtras = {}): DynamicModule {
+    checkExtras(options);
     return super.forRoot(options);
   }
 
@@ -95,12 +106,14 @@ export class EtcdLockModule
    *   useFactory: (config: ConfigService) => ({ hosts: config.getOrThrow<string>('ETCD_ENDPOINT') }),
    * })
    */
-  static override forRootAsync(options: typeof ASYNC_OPTIONS): DynamicModule {
+  static override forRootAsync(options: EtcdLockModuleAsyncOptions): DynamicModule {
+    checkExtras(options);
     return super.forRootAsync(options);
   }
 
   /** Connects, so that a wrong address fails the start and not the first request. */
   async onModuleInit(): Promise<void> {
+    this.refuseTwins();
     this.bindForeignObjects();
     if (!resolveOptions(this.options).lazyConnect) await this.own?.connect();
   }
@@ -120,11 +133,36 @@ export class EtcdLockModule
     return this.service instanceof LockService ? this.service : undefined;
   }
 
+  /** Of two with one name nobody could say which of them a decorated method gets. */
+  private refuseTwins(): void {
+    const { name } = this.instance;
+    for (const { instance } of this.modules.values()) {
+      if (!(instance instanceof EtcdLockModule) || instance.service === this.service) continue;
+      if (instance.instance.name !== name) continue;
+      const which = name === undefined ? 'without a name' : `with the name "${name}"`;
+      throw new LockUsageError(
+        `EtcdLockModule is configured twice ${which}. Keep one, or give each its own: forRoot({ instance: '…' }).`,
+        'option',
+      );
+    }
+  }
+
   /** Objects from `useFactory` and `useValue` get no property injection from Nest. */
   private bindForeignObjects(): void {
     for (const { instance } of [...this.discovery.getProviders(), ...this.discovery.getControllers()]) {
       const object: unknown = instance;
       if (isUnbound(object, this.instance.name)) bindLockService(object, this.service, this.instance.name);
     }
+  }
+}
+
+function checkExtras(extras: EtcdLockModuleExtras): void {
+  if (typeof extras !== 'object' || extras === null || Array.isArray(extras)) {
+    throw new LockUsageError('The options of EtcdLockModule must be an object.', 'option');
+  }
+  const { isGlobal, instance } = extras;
+  if (isGlobal !== undefined && typeof isGlobal !== 'boolean') throw badOption('isGlobal', 'true or false', isGlobal);
+  if (instance !== undefined && (typeof instance !== 'string' || instance === '')) {
+    throw badOption('instance', 'a name', instance);
   }
 }

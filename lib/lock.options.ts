@@ -11,66 +11,66 @@ export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHand
    * beginning of another one.
    * @default 'locks/'
    */
-  namespace?: string;
+  namespace?: string | undefined;
   /**
    * How long the locks of a process outlive it when it dies, or loses etcd. Lower: others take over sooner. Higher: a
    * longer outage of etcd or of the network does no harm. At least 2000; below 5000 the election of a new etcd leader
    * can cost all locks. Rounded up to whole seconds; etcd may grant more, and then that counts.
    * @default 15000
    */
-  ttl?: number;
+  ttl?: number | undefined;
   /**
    * How long `acquire` waits in line. `Infinity` waits for ever, 0 does not wait. It counts from the call.
    * @default 10000
    */
-  waitTimeout?: number;
+  waitTimeout?: number | undefined;
   /**
    * After this time a lock counts as lost and is released, although its holder lives. It counts from the grant.
    * @default Infinity
    */
-  maxHold?: number;
+  maxHold?: number | undefined;
   /**
    * How many callers of this process may wait for one lock. Beyond it callers are refused at once.
    * @default 10000
    */
-  maxWaiters?: number;
+  maxWaiters?: number | undefined;
   /**
    * How long the start of the application looks for an etcd that answers before it fails, and likewise every request
    * that does not wait in line.
    * @default 5000
    */
-  connectTimeout?: number;
+  connectTimeout?: number | undefined;
   /**
    * Connect with the first lock instead of at the start of the application.
    * @default false
    */
-  lazyConnect?: boolean;
+  lazyConnect?: boolean | undefined;
   /**
    * How long a shutdown waits for the locks that are held. After it they are lost.
    * @default 10000
    */
-  shutdownTimeout?: number;
+  shutdownTimeout?: number | undefined;
   /**
    * The HTTP status of a busy lock.
    * @default 423
    */
-  busyStatus?: number;
+  busyStatus?: number | undefined;
 }
 
 /** What one acquisition may set for itself. */
 export interface LockOptions {
   /** How long to wait in line, in milliseconds from the call; default: that of the module. 0 does not wait. */
-  waitTimeout?: number;
+  waitTimeout?: number | undefined;
   /** Ends the wait; the call rejects with the signal's reason. A lock that is already held is not touched by it. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** After this time, in milliseconds from the grant, the lock counts as lost and is released; default: that of the module. */
-  maxHold?: number;
+  maxHold?: number | undefined;
 }
 
 type OptionsOfEtcd3 = 'credentials' | 'auth' | 'grpcOptions' | 'dialTimeout';
 
 /** The options with nothing left open. */
-export type ResolvedOptions = Required<Omit<EtcdLockModuleOptions, OptionsOfEtcd3>> &
+export type ResolvedOptions = Required<Defined<Omit<EtcdLockModuleOptions, OptionsOfEtcd3>>> &
   Pick<EtcdLockModuleOptions, OptionsOfEtcd3>;
 
 /** The only place where a default is written down. */
@@ -91,7 +91,7 @@ export const DEFAULTS: Readonly<ResolvedOptions> = Object.freeze({
 export const SHORT_TTL = 5_000;
 
 const NUMBERS: Record<string, { min: number; max: number; whole?: true }> = {
-  ttl: { min: 2_000, max: Number.MAX_SAFE_INTEGER },
+  ttl: { min: 2_000, max: 9_000_000_000_000 }, // etcd's own limit
   waitTimeout: { min: 0, max: Infinity },
   maxHold: { min: 1, max: Infinity },
   maxWaiters: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
@@ -102,7 +102,7 @@ const NUMBERS: Record<string, { min: number; max: number; whole?: true }> = {
 const COUNTS = new Set(['maxWaiters', 'busyStatus']);
 
 const MODULE_OPTIONS = [...Object.keys(DEFAULTS), 'credentials', 'auth', 'grpcOptions'];
-const LOCK_OPTIONS = ['waitTimeout', 'signal', 'maxHold'];
+export const LOCK_OPTIONS: readonly string[] = ['waitTimeout', 'signal', 'maxHold'];
 
 /** Fills in the defaults. Throws {@link LockUsageError} that names the option, what it accepts, and what was given. */
 export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptions {
@@ -110,6 +110,7 @@ export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptio
   const options = { ...DEFAULTS, ...defined(given) };
   checkNumbers(options);
   checkHosts(options.hosts);
+  checkEtcd3Options(options);
   if (typeof options.namespace !== 'string' || hasControlCharacters(options.namespace)) {
     throw badOption('namespace', 'a string without control characters', options.namespace);
   }
@@ -121,14 +122,15 @@ export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptio
 export function resolveLockOptions(
   given: LockOptions,
   defaults: Pick<ResolvedOptions, 'waitTimeout' | 'maxHold'>,
-): Required<Omit<LockOptions, 'signal'>> & Pick<LockOptions, 'signal'> {
-  checkLockOptions(given);
+  known = LOCK_OPTIONS,
+): { waitTimeout: number; maxHold: number; signal?: AbortSignal | undefined } {
+  checkLockOptions(given, known);
   return { waitTimeout: defaults.waitTimeout, maxHold: defaults.maxHold, ...defined(given) };
 }
 
 /** Throws {@link LockUsageError} for an option that does not exist or has a bad value. */
-export function checkLockOptions(given: LockOptions): void {
-  refuseUnknown(given, LOCK_OPTIONS, 'a lock');
+export function checkLockOptions(given: LockOptions, known = LOCK_OPTIONS): void {
+  refuseUnknown(given, known, 'a lock');
   checkNumbers(given);
   if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) {
     throw badOption('signal', 'an AbortSignal', given.signal);
@@ -139,22 +141,30 @@ export function hasControlCharacters(text: string): boolean {
   return /\p{Cc}/u.test(text);
 }
 
-function defined<T extends object>(given: T): T {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as T;
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+function defined<T extends object>(given: T): Defined<T> {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Defined<T>;
 }
 
 function refuseUnknown(given: object, known: readonly string[], owner: string): void {
-  if (typeof given !== 'object' || given === null) {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new LockUsageError(`The options of ${owner} must be an object, got ${show(given)}.`, 'option');
   }
   const unknown = Object.keys(given).find((option) => !known.includes(option));
   if (unknown === undefined) return;
-  const hint = unknown === 'dialTimeout' ? ' etcd3 ignores it; connectTimeout does what it says.' : '';
+  const hint = HINTS[unknown] ?? '';
   throw new LockUsageError(
     `Unknown option "${unknown}" for ${owner}.${hint} Known options: ${known.join(', ')}.`,
     'option',
   );
 }
+
+const HINTS: Record<string, string> = {
+  dialTimeout: ' etcd3 ignores it; connectTimeout does what it says.',
+  isGlobal: ' It stands beside useFactory, not in what that returns.',
+  instance: ' It stands beside useFactory, not in what that returns.',
+};
 
 function checkNumbers(options: object): void {
   for (const [name, { min, max, whole }] of Object.entries(NUMBERS)) {
@@ -164,7 +174,7 @@ function checkNumbers(options: object): void {
     if (fits) continue;
     const upper = max === Infinity ? ', or Infinity' : max < Number.MAX_SAFE_INTEGER ? ` and at most ${max}` : '';
     const unit = COUNTS.has(name) ? '' : ' milliseconds';
-    const seconds = name === 'ttl' && typeof value === 'number' && value > 0 && value < min;
+    const seconds = name === 'ttl' && typeof value === 'number' && value > 0 && value < 1_000;
     const hint = seconds ? ` It is in milliseconds: for ${value} seconds write ${value * 1000}.` : '';
     throw badOption(name, `a ${whole ? 'whole ' : ''}number of at least ${min}${unit}${upper}`, value, hint);
   }
@@ -180,7 +190,19 @@ function checkHosts(hosts: unknown): void {
   throw badOption('hosts', 'one or more addresses like "http://127.0.0.1:2379", without a path', hosts, hint);
 }
 
-function badOption(name: string, accepted: string, value: unknown, hint = ''): LockUsageError {
+function checkEtcd3Options({ credentials, auth, grpcOptions }: EtcdLockModuleOptions): void {
+  if (credentials !== undefined && !Buffer.isBuffer(credentials?.rootCertificate)) {
+    throw badOption('credentials', 'an object with the rootCertificate as a Buffer, not as a path', credentials);
+  }
+  if (auth !== undefined && (typeof auth?.username !== 'string' || typeof auth.password !== 'string')) {
+    throw badOption('auth', 'an object with username and password', typeof auth);
+  }
+  if (grpcOptions !== undefined && (typeof grpcOptions !== 'object' || grpcOptions === null)) {
+    throw badOption('grpcOptions', 'an object', grpcOptions);
+  }
+}
+
+export function badOption(name: string, accepted: string, value: unknown, hint = ''): LockUsageError {
   return new LockUsageError(`Option "${name}" must be ${accepted}, got ${show(value)}.${hint}`, 'option');
 }
 

@@ -13,8 +13,8 @@ export function refusal(
   { maxWaiters, busyStatus }: ResolvedOptions,
 ): LockNotAcquiredError {
   const why = {
-    busy: 'somebody else has it, or waits for it',
-    timeout: `somebody else still had it after ${waitTimeout} ms; try again later, or raise waitTimeout`,
+    busy: 'somebody else has it or waits for it; try again later',
+    timeout: `somebody else still had it after ${waitTimeout} ms; try again later`,
     'queue-full': `${maxWaiters} callers of this process wait for it already (maxWaiters)`,
   };
   return new LockNotAcquiredError(`The lock "${name}" is busy: ${why[refused]}.`, name, refused, holder, busyStatus);

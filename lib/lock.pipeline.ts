@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { LockNotAcquiredError } from './lock.errors.js';
 
 /** Marks a decorated method; the metadata of its handler lists all marks, outermost last. */
 export interface LockMark {
@@ -13,18 +14,29 @@ export function marksOf(method: unknown): readonly LockMark[] {
 
 /** One run of a handler by Nest: what the interceptor knows of it, and the decorated method asks. */
 export class Pipeline {
-  /** Aborts when the client has gone: then nobody wants the lock any more, if it is not held yet. */
-  readonly clientGone = new AbortController();
+  /** Aborts when nobody waits for the answer any more: then nobody wants the lock, if it is not held yet. */
+  readonly abandoned = new AbortController();
   /** Give back locks whose Observable nobody has subscribed to. */
   readonly unclaimed = new Set<() => void>();
   active = true;
 
   constructor(readonly marks: readonly LockMark[]) {}
 
+  abandon(): void {
+    this.abandoned.abort(nobodyWaits());
+  }
+
+  /** The answer was given, also without the handler (a timeout), or the client has gone. */
   end(): void {
     this.active = false;
+    this.abandon();
     for (const release of this.unclaimed) release();
   }
+}
+
+/** Nobody reads it, and Nest does not log it. */
+function nobodyWaits(): LockNotAcquiredError {
+  return new LockNotAcquiredError('Nobody waits for the answer any more.', '', 'timeout', undefined, 499);
 }
 
 const pipelines = new AsyncLocalStorage<Pipeline>();

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { SystemClock, type Clock } from './core/clock.js';
 import type { Hold } from './core/hold.js';
 import { escapeName, type Participant } from './core/keys.js';
-import { Interrupted, Latch, settled, sleep, until } from './core/latch.js';
+import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
 import { LockQueue } from './core/queue.js';
 import { SessionKeeper } from './core/session-keeper.js';
@@ -22,9 +22,6 @@ import {
   type ResolvedOptions,
 } from './lock.options.js';
 
-/** Pause between two attempts to connect, in milliseconds. */
-const CONNECT_PAUSE = 100;
-
 /** Who has a lock and who waits for it, as etcd knows it. */
 export interface LockState {
   /** The name that was asked for. */
@@ -41,7 +38,7 @@ export interface LockState {
  * @example
  * const result = await locks.withLock(`invoice/${id}`, async (lock) => charge(id, lock.fencingToken));
  */
-export class LockService {
+export class LockService implements AsyncDisposable {
   readonly #options: ResolvedOptions;
   readonly #logger = new Logger('EtcdLock');
   readonly #held = new Set<Lock>();
@@ -103,16 +100,10 @@ export class LockService {
    * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
    */
   async connect(): Promise<void> {
-    const { connectTimeout } = this.#options;
-    const overdue = new Latch<void>();
-    const stopTimer = this.#clock.after(connectTimeout, () => overdue.set());
     try {
-      await until(this.#openSession(overdue), overdue);
+      await this.#sessions.connect(this.#options.connectTimeout);
     } catch (error) {
-      const late = new EtcdError('unreachable', `no answer within ${connectTimeout} ms`);
-      throw this.#fail(error instanceof Interrupted ? late : error, undefined);
-    } finally {
-      stopTimer();
+      throw this.#fail(error, undefined);
     }
   }
 
@@ -146,7 +137,7 @@ export class LockService {
   async tryAcquire(name: string, options: Omit<LockOptions, 'waitTimeout'> = {}): Promise<Lock | null> {
     return await this.#ask(name, async () => {
       const prefix = this.keyPrefix(name);
-      const { signal, maxHold } = resolveLockOptions(options, this.#options);
+      const { signal, maxHold } = resolveLockOptions(options, this.#options, ['signal', 'maxHold']);
       const outcome = await this.#queue.tryAcquire(prefix, signal, maxHold);
       return 'refused' in outcome ? null : this.#keep(name, outcome);
     });
@@ -202,6 +193,10 @@ export class LockService {
     return this.#closing;
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
   async #close(): Promise<void> {
     this.stopWaiting();
     await this.#queue.close();
@@ -213,19 +208,6 @@ export class LockService {
     }
     await this.#sessions.close();
     this.#port.close();
-  }
-
-  /** Tries again and again: etcd may be starting, or electing a leader. */
-  async #openSession(overdue: Latch<void>): Promise<void> {
-    for (;;) {
-      try {
-        await this.#sessions.current();
-        return;
-      } catch (error) {
-        if (!(error instanceof EtcdError && error.code === 'unreachable') || overdue.isSet) throw error;
-        await sleep(this.#clock, CONNECT_PAUSE, overdue);
-      }
-    }
   }
 
   /** Every request passes here, and every error of one is turned into those of this package, and logged if need be. */

@@ -54,7 +54,13 @@ export function ticketValue(owner: { host: string; pid: number }, date: number):
 }
 
 export function participant(kv: KeyValue): Participant {
-  return { key: kv.key, revision: kv.createRevision, lease: kv.lease, ...describe(kv.value) };
+  const seen = { key: kv.key, revision: kv.createRevision, lease: kv.lease, ...describe(kv.value) };
+  return Object.defineProperty(seen, 'toJSON', { value: toJSON });
+}
+
+/** JSON has no bigint: so that a participant can be part of an answer, they become strings. */
+function toJSON(this: Participant): object {
+  return { ...this, revision: String(this.revision), lease: String(this.lease) };
 }
 
 /** Foreign clients write nothing, or something of their own, into the value: it is taken field by field. */

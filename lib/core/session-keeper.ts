@@ -1,10 +1,13 @@
 import type { Clock } from './clock.js';
-import { atMost, Latch } from './latch.js';
+import { atMost, Interrupted, Latch, sleep, until } from './latch.js';
 import { EtcdError, type EtcdPort } from './port.js';
 import { Session, type SessionOptions } from './session.js';
 
 /** How long a close waits for a session that is just being opened, so that it can end that as well. */
 const OPENING_TIMEOUT = 2_000;
+
+/** Pause between two attempts to connect. */
+const CONNECT_PAUSE = 100;
 
 /** Keeps one live session per process: opens it when it is first needed, and a new one after a loss. */
 export class SessionKeeper {
@@ -26,6 +29,27 @@ export class SessionKeeper {
     if (this.#session?.alive) return Promise.resolve(this.#session);
     this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
     return this.#opening;
+  }
+
+  /** Opens the session, and tries again for `timeout` milliseconds: etcd may be starting, or electing a leader. */
+  async connect(timeout: number): Promise<void> {
+    const overdue = new Latch<void>();
+    const stopTimer = this.clock.after(timeout, () => overdue.set());
+    let failure = new EtcdError('unreachable', `no answer within ${timeout} ms`);
+    try {
+      for (;;) {
+        try {
+          return void (await until(this.current(), overdue));
+        } catch (error) {
+          if (error instanceof Interrupted) throw failure;
+          if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
+          failure = error;
+        }
+        await sleep(this.clock, CONNECT_PAUSE, overdue).catch(() => {});
+      }
+    } finally {
+      stopTimer();
+    }
   }
 
   async #open(): Promise<Session> {

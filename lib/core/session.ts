@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
-import { guardKey } from './keys.js';
+import { Guard, type Guarded } from './guard.js';
 import { untilDeleted } from './key-watch.js';
-import { atMost, Interrupted, Latch, sleep, until, type Ending } from './latch.js';
+import { atMost, Latch, sleep, until, type Ending } from './latch.js';
 import { EtcdError, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
 import { Renewal, type Renewed } from './renewal.js';
 
@@ -9,8 +9,7 @@ import { Renewal, type Renewed } from './renewal.js';
  * One lease, kept alive: everything a process holds and waits for hangs on it.
  *
  * 1. Grant a lease. Its deadline counts from before the request was sent, so that this side always gives up first.
- * 2. Put the guard key with the lease. Every write that creates something compares its mod revision, so one more put
- *    of the guard (the fence) makes every earlier write, still under way somewhere, impossible.
+ * 2. Put the guard key with the lease, under which everything is written (see guard.ts). etcd deletes it with the lease.
  * 3. Renew every third of the TTL. An answer moves the deadline to the time its question was *sent* plus the TTL,
  *    minus a margin. No answer is no news: go on asking, on another stream, until the deadline.
  * 4. The session is lost when the deadline passes, or when etcd says that the lease is gone. That is final: a session
@@ -24,8 +23,6 @@ export type LossReason = 'lease-expired' | 'revoked' | 'force-released' | 'max-h
 const REVOKE_TIMEOUT = 2_000;
 /** Pause after a failed attempt, and after a broken stream. */
 const RETRY_PAUSE = 200;
-/** The longest that one attempt to write may take: it doubles from the port's default up to this. */
-const LONGEST_ATTEMPT = 3_000;
 
 export interface SessionOptions {
   /** Milliseconds. */
@@ -33,17 +30,11 @@ export interface SessionOptions {
   namespace: string;
 }
 
-/** A write whose outcome is unknown, and which no fence has settled: it may still take effect. */
-export class UnsettledWrite extends EtcdError {}
-
-export class Session {
+export class Session implements Guarded {
   /** Set when the session is over. Listeners run at once, before anything else can happen in this process. */
   readonly lost = new Latch<LossReason>();
   readonly #margin: number;
-  readonly #guardKey: string;
-  #guard = 0n;
-  #fencing: Promise<void> | undefined;
-  #nextFence: Promise<void> | undefined;
+  readonly #guard: Guard;
   #revoking: Promise<void> | undefined;
   #deadline: number;
 
@@ -57,7 +48,7 @@ export class Session {
     grantedSince: number,
     closing: Ending,
   ) {
-    this.#guardKey = guardKey(namespace, lease);
+    this.#guard = new Guard(this, namespace);
     this.#margin = Math.max(250, ttl * 0.02);
     this.#deadline = grantedSince + ttl - this.#margin;
     this.lost.on(() => (this.#revoking = this.#revoke(closing)));
@@ -72,8 +63,7 @@ export class Session {
     const { lease, ttl } = await port.grantLease(Math.ceil(options.ttl / 1000));
     const session = new Session(port, clock, options.namespace, lease, ttl * 1000, since, closing);
     try {
-      const { header } = await port.txn({ success: [session.#putGuard()] });
-      session.#guard = header.revision;
+      await session.#guard.set();
     } catch (cause) {
       session.lost.set('revoked');
       // A lease that is gone before its first key: as good as no answer, to be tried again.
@@ -103,68 +93,14 @@ export class Session {
     return this.ttl / 3;
   }
 
-  /**
-   * Runs a transaction that creates something, under the guard. Resolves `undefined` when its answer was lost: a fence
-   * stands then, so what etcd holds now is final and can be read. Rejects with {@link Interrupted} when the session is
-   * lost, with {@link UnsettledWrite} when no fence could be set, and with another {@link EtcdError} when it is refused.
-   */
-  async write(request: TxnRequest): Promise<TxnResponse | undefined> {
-    for (;;) {
-      if (!this.alive) throw new Interrupted(this.lost);
-      const guard = this.#guard;
-      let answer: TxnResponse;
-      try {
-        answer = await this.port.txn({
-          compare: [{ key: this.#guardKey, target: 'mod', revision: guard }, ...(request.compare ?? [])],
-          success: request.success,
-          failure: [{ range: { key: this.#guardKey } }, ...(request.failure ?? [])],
-        });
-      } catch (error) {
-        this.#rethrowUnlessUnknown(error);
-        await this.fence().catch((cause: unknown) => {
-          throw cause instanceof EtcdError ? new UnsettledWrite(cause.code, cause.message, { cause }) : cause;
-        });
-        return undefined;
-      }
-      if (answer.succeeded) return answer;
-      const [[found] = [], ...results] = answer.results;
-      if (!found) {
-        this.lost.set('revoked');
-      } else if (found.modRevision === guard) {
-        return { ...answer, results };
-      } else {
-        // A fence of ours was applied after we had stopped waiting for it. It is as good as any other.
-        this.#guard = found.modRevision;
-      }
-    }
+  /** Runs a transaction that creates something; see {@link Guard.write}. */
+  write(request: TxnRequest): Promise<TxnResponse | undefined> {
+    return this.#guard.write(request);
   }
 
-  /**
-   * Puts the guard anew: no write sent before can take effect after this resolves. One put serves all who ask before it
-   * is sent. Who asks while one is under way needs the next: his write may know that one's guard already.
-   */
-  fence(): Promise<void> {
-    if (this.#fencing) {
-      this.#nextFence ??= this.#fencing.catch(() => {}).then(() => this.fence());
-      return this.#nextFence;
-    }
-    this.#nextFence = undefined;
-    this.#fencing = this.#fence().finally(() => (this.#fencing = undefined));
-    return this.#fencing;
-  }
-
-  async #fence(): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      const timeout = Math.min(1_000 * 2 ** attempt, LONGEST_ATTEMPT);
-      try {
-        const { header } = await until(this.port.txn({ success: [this.#putGuard()] }, { timeout }), this.lost);
-        this.#guard = header.revision;
-        return;
-      } catch (error) {
-        this.#rethrowUnlessUnknown(error);
-        await sleep(this.clock, RETRY_PAUSE, this.lost);
-      }
-    }
+  /** Notes that etcd does not know the lease any more. */
+  revoked(): void {
+    this.lost.set('revoked');
   }
 
   /**
@@ -176,7 +112,7 @@ export class Session {
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, this.period)) {
       const fenced =
         !fence ||
-        (await this.fence().then(
+        (await this.#guard.fence().then(
           () => true,
           () => false,
         ));
@@ -212,19 +148,6 @@ export class Session {
     }
   }
 
-  #putGuard() {
-    return { put: { key: this.#guardKey, value: '', lease: this.lease } };
-  }
-
-  /** Returns only when the error leaves open whether the request took effect. */
-  #rethrowUnlessUnknown(error: unknown): void {
-    if (error instanceof EtcdError && error.code === 'lease-not-found') {
-      this.lost.set('revoked');
-      throw new Interrupted(this.lost);
-    }
-    if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-  }
-
   #live(): void {
     const renewal = new Renewal(this.port, this.clock, this.lease, this.period, (renewed) => this.#renewed(renewed));
     let stopExpiry: (() => void) | undefined;
@@ -246,10 +169,10 @@ export class Session {
     else this.lost.set('revoked');
   }
 
-  /** etcd deletes the guard with the lease: its watch tells of a revoked lease long before the next renewal does. */
+  /** Its deletion tells of a revoked lease long before the next renewal does. */
   async #watchGuard(): Promise<void> {
     const { port, clock, period } = this;
-    const key = this.#guardKey;
+    const { key } = this.#guard;
     const isGone = async () => (await until(port.range({ key }), this.lost)).kvs.length === 0;
     while (this.alive) {
       try {

@@ -1,8 +1,9 @@
+import { UnsettledWrite } from './guard.js';
 import { untilDeleted } from './key-watch.js';
 import { queueRange, ticketKey, ticketValue } from './keys.js';
 import { sleep, until } from './latch.js';
 import { EtcdError, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
-import { UnsettledWrite, type Session } from './session.js';
+import type { Session } from './session.js';
 import { turn } from './turn.js';
 import type { Waiter } from './waiter.js';
 

@@ -395,6 +395,12 @@ describe.each(BACKENDS)('the lock service on %s', (name) => {
       expect((await wait).key).not.toBe(ticket);
     });
 
+    test('by maxHold is counted in what remains', async () => {
+      const lock = await a.acquire('x', { maxHold: 5_000 });
+      expect(lock.remaining).toBeLessThanOrEqual(5_000);
+      expect(lock.remaining).toBeGreaterThan(0);
+    });
+
     test('after maxHold releases the lock although its holder lives', async () => {
       const lock = await a.acquire('x', { maxHold: 50 });
       const next = b.acquire('x');
@@ -406,6 +412,14 @@ describe.each(BACKENDS)('the lock service on %s', (name) => {
   });
 
   describe('closing', () => {
+    test('can be done by `await using`', async () => {
+      await backend.service()[Symbol.asyncDispose]();
+      await using service = backend.service();
+      await service.acquire('x');
+      await service[Symbol.asyncDispose]();
+      expect(await backend.keys()).toEqual([]);
+    });
+
     test('leaves nothing in etcd, and may be done twice', async () => {
       await a.acquire('x');
       await Promise.all([a.close(), a.close()]);

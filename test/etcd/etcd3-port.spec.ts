@@ -1,4 +1,6 @@
 import { Etcd3 } from 'etcd3';
+import { randomUUID } from 'node:crypto';
+import { connect as connectTo, createServer, type AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { EtcdError, type EtcdPort, type WatchListener } from '../../lib/core/port.js';
 import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
@@ -50,6 +52,25 @@ describe('an address where nobody listens', () => {
       expect((await port.range({ key: 'a' })).header.revision).toBeGreaterThan(0n);
     }
   });
+});
+
+test('waiting and being served keeps to one connection', async () => {
+  const target = new URL(inject('endpoints')[0]!);
+  let connections = 0;
+  const proxy = createServer((client) => {
+    connections++;
+    const server = connectTo(Number(target.port), target.hostname);
+    client.pipe(server).pipe(client);
+    client.on('error', () => server.destroy());
+    server.on('error', () => client.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
+  const locks = new LockService({ hosts: `http://127.0.0.1:${port}`, namespace: `proxy/${randomUUID()}/` });
+  await Promise.all(Array.from({ length: 20 }, () => locks.withLock('x', () => {})));
+  expect(connections).toBe(1);
+  await locks.close();
+  proxy.close();
 });
 
 describe('a server', () => {

@@ -143,6 +143,11 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
       return 'done';
     }
 
+    @Get('who')
+    async who(): Promise<unknown> {
+      return await this.locks.inspect('who');
+    }
+
     @Get('by-hand')
     @UseInterceptors(DistributedLockInterceptor)
     async byHand(): Promise<string> {
@@ -194,7 +199,7 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
     expect(answer).toMatchObject({ status: 423, retryAfter: '1' });
     expect(JSON.parse(answer.text)).toEqual({
       statusCode: 423,
-      message: 'The lock "seat/7" is busy: somebody else has it, or waits for it.',
+      message: 'The lock "seat/7" is busy: somebody else has it or waits for it; try again later.',
     });
     expect(entered).toEqual([]);
   });
@@ -217,7 +222,10 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
       get('body', { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } });
     const answer = await post({});
     expect(answer.status).toBe(400);
-    expect(JSON.parse(answer.text).message).toContain('has the segment "undefined"');
+    expect(JSON.parse(answer.text).message).toBe(
+      'The request does not say what to lock: the key has the segment "undefined", which is the text of a missing ' +
+        'value: "user/undefined".',
+    );
     expect(entered).toEqual([]);
     expect((await post({ user: { id: 'a' } })).status).toBe(201);
     expect(entered).toEqual(['user/a true']);
@@ -236,6 +244,15 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
     gate.next();
     await eventually(() => expect(entered).toEqual(['impatient true']));
     await nothingHeld();
+  });
+
+  test('ends the wait of a handler whose request has timed out, and does not run it', async () => {
+    const lock = await other.acquire('impatient');
+    expect((await get('impatient')).status).toBe(500);
+    await eventually(async () => expect((await other.inspect('impatient')).waiters).toEqual([]));
+    await lock.release();
+    gate.next();
+    expect(entered).toEqual([]);
   });
 
   test.each(['stream', 'undeclared'])('holds the lock until an Observable is complete (%s)', async (path) => {
@@ -290,6 +307,12 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
     app.get(LockService).stopWaiting();
     expect((await get('below/1')).status).toBe(503);
     expect(entered).toEqual([]);
+  });
+
+  test('can answer with who has a lock, although JSON has no bigint', async () => {
+    await using lock = await other.acquire('who');
+    const { holders } = JSON.parse((await get('who')).text) as { holders: { key: string; revision: string }[] };
+    expect(holders[0]).toMatchObject({ key: lock.key, revision: String(lock.revision), pid: process.pid });
   });
 
   test('can use the interceptor by itself, for handlers that lock by hand', async () => {

@@ -1,4 +1,4 @@
-import { of, type Observable } from 'rxjs';
+import { BehaviorSubject, of, type Observable } from 'rxjs';
 import { describe, expect, test } from 'vitest';
 import { DistributedLock, LockUsageError, type LockOptions } from '../../lib/index.js';
 
@@ -81,6 +81,33 @@ describe('@DistributedLock refuses', () => {
       },
       'Jobs.run: its return type is not a Promise or an Observable. Make it async.',
     ],
+    [
+      'a method that is declared to return an object that cannot be waited for',
+      () => {
+        class Jobs {
+          @decorate('x') run(): Date {
+            return new Date();
+          }
+        }
+        return Jobs;
+      },
+      'Jobs.run: its return type is not a Promise or an Observable. Make it async.',
+    ],
+    [
+      'a return type that TypeScript has dropped',
+      () => {
+        class Jobs {
+          // What it notes down for `import type { Observable }`.
+          @decorate('x')
+          @Reflect.metadata('design:returntype', Function)
+          run() {
+            return of(1);
+          }
+        }
+        return Jobs;
+      },
+      'Jobs.run: it returns a function, or a type that was imported with `import type`. Drop `type`.',
+    ],
   ])('%s', (_what, define, words) => {
     const error = failure(define);
     expect(error).toBeInstanceOf(LockUsageError);
@@ -109,6 +136,8 @@ describe('@DistributedLock refuses', () => {
   test.each<[object, string]>([
     [{ waitTimeout: -1 }, 'Option "waitTimeout"'],
     [{ ttl: 5000 }, 'Unknown option "ttl" for a lock.'],
+    [null as never, 'The options of a lock must be an object, got null.'],
+    [5000 as never, 'The options of a lock must be an object, got 5000.'],
   ])('the options %j', (options, words) => {
     const error = failure(() => {
       class Jobs {
@@ -128,12 +157,15 @@ describe('@DistributedLock refuses', () => {
       @DistributedLock('x') observable(): Observable<number> {
         return of(1);
       }
+      @DistributedLock('x') subject(): BehaviorSubject<number> {
+        return new BehaviorSubject(1);
+      }
       @DistributedLock('x') undeclared() {
         return Promise.resolve(1);
       }
       @DistributedLock((id: string) => id) private async hidden(_id: string, _more: number): Promise<void> {}
       use = () => this.hidden('a', 1);
     }
-    expect(new Jobs()).toBeDefined();
+    expect(new Jobs().subject()).not.toBeInstanceOf(Promise);
   });
 });

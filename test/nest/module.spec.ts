@@ -144,9 +144,12 @@ describe('the start fails', () => {
   test.each([
     [
       { ttl: 10 },
-      'Option "ttl" must be a number of at least 2000 milliseconds, got 10. It is in milliseconds: for 10 seconds write 10000.',
+      'Option "ttl" must be a number of at least 2000 milliseconds and at most 9000000000000, got 10. It is in milliseconds: for 10 seconds write 10000.',
     ],
-    [{ ttl: Infinity }, 'Option "ttl" must be a number of at least 2000 milliseconds, got Infinity.'],
+    [
+      { ttl: Infinity },
+      'Option "ttl" must be a number of at least 2000 milliseconds and at most 9000000000000, got Infinity.',
+    ],
     [{ ttl: '15s' }, 'got "15s"'],
     [{ waitTimeout: -1 }, 'Option "waitTimeout" must be a number of at least 0 milliseconds, or Infinity, got -1.'],
     [{ waitTimeout: NaN }, 'got NaN'],
@@ -166,10 +169,50 @@ describe('the start fails', () => {
     [{ tll: 5000 }, 'Unknown option "tll" for EtcdLockModule. Known options: hosts, namespace, ttl,'],
     [{ dialTimeout: 5000 }, 'etcd3 ignores it; connectTimeout does what it says.'],
     [{ faultHandling: {} }, 'Unknown option "faultHandling"'],
+    [{ ttl: 1999 }, 'got 1999.'],
+    [{ credentials: 'ca.pem' }, 'Option "credentials" must be an object with the rootCertificate as a Buffer'],
+    [{ credentials: { rootCertificate: 'ca.pem' } }, 'Option "credentials" must be an object with the rootCertificate'],
+    [{ auth: { username: 'app' } }, 'Option "auth" must be an object with username and password'],
+    [{ grpcOptions: 5 }, 'Option "grpcOptions" must be an object, got 5.'],
   ])('with the option %j', async (given, words) => {
     const error = await failure(given);
     expect(error).toMatchObject({ name: 'LockUsageError', code: 'LOCK_USAGE', reason: 'option' });
     expect(error.message).toContain(words);
+  });
+
+  test.each([
+    [null, 'The options of EtcdLockModule must be an object.'],
+    [[], 'The options of EtcdLockModule must be an object.'],
+    [{ isGlobal: 'no' }, 'Option "isGlobal" must be true or false, got "no".'],
+    [{ instance: '' }, 'Option "instance" must be a name, got "".'],
+  ])('before that, with %j', (given, words) => {
+    expect(() => EtcdLockModule.forRoot(given as object)).toThrow(words);
+    expect(() => EtcdLockModule.forRootAsync(given as object)).toThrow(words);
+  });
+
+  test('when a factory returns what stands beside it', async () => {
+    const useFactory = () => ({ isGlobal: false }) as EtcdLockModuleOptions;
+    const starting = Test.createTestingModule({ imports: [EtcdLockModule.forRootAsync({ useFactory })] });
+    await expect(starting.setLogger(silent).compile()).rejects.toThrow('It stands beside useFactory');
+  });
+
+  test.each([
+    [undefined, 'without a name'],
+    ['second', 'with the name "second"'],
+  ])('when there are two lock modules, both named %s', async (instance, words) => {
+    const twin = () => EtcdLockModule.forRoot({ ...options(), lazyConnect: true, instance });
+    const module = await Test.createTestingModule({ imports: [twin(), twin()] })
+      .setLogger(silent)
+      .compile();
+    closers.push(() => module.close());
+    await expect(module.init()).rejects.toMatchObject({ code: 'LOCK_USAGE', message: expect.stringContaining(words) });
+  });
+
+  test('when the class is imported alone, and Nest says what to write', async () => {
+    const starting = Test.createTestingModule({ imports: [EtcdLockModule] })
+      .setLogger(silent)
+      .compile();
+    await expect(starting).rejects.toThrow(/import EtcdLockModule\.forRoot\(\), not EtcdLockModule/);
   });
 
   test('when nobody listens at the address, and names it', async () => {
@@ -177,6 +220,7 @@ describe('the start fails', () => {
     const error = await failure({ hosts, connectTimeout: 200 });
     expect(error).toMatchObject({ name: 'LockUnavailableError', code: 'LOCK_UNAVAILABLE', reason: 'unreachable' });
     expect(error.message).toContain(`etcd does not answer at ${hosts}`);
+    expect(error.message).toContain('ECONNREFUSED');
   });
 
   test('but not with lazyConnect: then the first lock does', async () => {
@@ -203,6 +247,13 @@ describe('one lock', () => {
     const refused = locks.acquire('x', given as object);
     await expect(refused).rejects.toMatchObject({ code: 'LOCK_USAGE', reason: 'option' });
     await expect(refused).rejects.toThrow(words);
+    await locks.close();
+  });
+
+  test('that is only tried refuses to wait', async () => {
+    const locks = new LockService({ lazyConnect: true });
+    const refused = locks.tryAcquire('x', { waitTimeout: 5 } as object);
+    await expect(refused).rejects.toThrow('Unknown option "waitTimeout"');
     await locks.close();
   });
 

@@ -144,6 +144,11 @@ describe('the object', () => {
     });
   });
 
+  test('that was left behind says so', async () => {
+    const { charge } = await provide(backend, Billing);
+    await expect(charge()).rejects.toThrow('it was called without its object. Pass `() => service.method()`');
+  });
+
   test('can be given its lock service by hand', async () => {
     const billing = bindLockService(new Billing(), backend.service());
     expect(await billing.charge()).toEqual(once);

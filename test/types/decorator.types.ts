@@ -19,8 +19,14 @@ export class Fits {
   @DistributedLock((invoice: Invoice) => invoice.id)
   async more(_invoice: Invoice, _amount: number): Promise<void> {}
 
-  @DistributedLock((invoice: Invoice) => invoice.id)
+  @DistributedLock((invoice?: Invoice) => invoice?.id ?? 'none')
   async optional(_invoice?: Invoice): Promise<void> {}
+
+  @DistributedLock((first: string, ...rest: string[]) => [first, ...rest].join('/'))
+  async rest(_first: string, ..._rest: string[]): Promise<void> {}
+
+  @DistributedLock((item: { id: string }) => item.id)
+  async wider(_invoice: Invoice & { amount: number }): Promise<void> {}
 
   @DistributedLock((item: { id: string }) => item.id)
   async generic<T extends { id: string }>(item: T): Promise<T> {
@@ -50,6 +56,18 @@ export class DoesNotFit {
   // @ts-expect-error the key wants an argument that the method does not have in that place
   @DistributedLock((_amount: number, invoice: Invoice) => invoice.id)
   async order(_invoice: Invoice, _amount: number): Promise<void> {}
+
+  // @ts-expect-error the key reads what the argument does not have
+  @DistributedLock((invoice: Invoice & { tenant: string }) => `${invoice.tenant}/${invoice.id}`)
+  async narrower(_invoice: Invoice): Promise<void> {}
+
+  // @ts-expect-error the key wants one argument more than the method gets
+  @DistributedLock((a: string, b: string) => a + b)
+  async fewer(_a: string): Promise<void> {}
+
+  // @ts-expect-error the key does not expect that the argument may be missing
+  @DistributedLock((a: string) => a.trim())
+  async missing(_a?: string): Promise<void> {}
 
   // @ts-expect-error a method under a lock cannot be synchronous
   @DistributedLock('x')
