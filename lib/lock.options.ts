@@ -122,9 +122,8 @@ export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptio
 export function resolveLockOptions(
   given: LockOptions,
   defaults: Pick<ResolvedOptions, 'waitTimeout' | 'maxHold'>,
-  known = LOCK_OPTIONS,
 ): { waitTimeout: number; maxHold: number; signal?: AbortSignal | undefined } {
-  checkLockOptions(given, known);
+  checkLockOptions(given);
   return { waitTimeout: defaults.waitTimeout, maxHold: defaults.maxHold, ...defined(given) };
 }
 

@@ -130,14 +130,15 @@ export class LockService implements AsyncDisposable {
 
   /**
    * Takes a lock if nobody has it and nobody waits for it; `null` otherwise. One round trip, and it never stands in
-   * anybody's way. Who has it instead is told by {@link inspect}, or by `acquire` with `waitTimeout: 0`.
+   * anybody's way, whatever `waitTimeout` says. Who has it instead is told by {@link inspect}, or by `acquire` with
+   * `waitTimeout: 0`.
    *
    * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
    */
-  async tryAcquire(name: string, options: Omit<LockOptions, 'waitTimeout'> = {}): Promise<Lock | null> {
+  async tryAcquire(name: string, options: LockOptions = {}): Promise<Lock | null> {
     return await this.#ask(name, async () => {
       const prefix = this.keyPrefix(name);
-      const { signal, maxHold } = resolveLockOptions(options, this.#options, ['signal', 'maxHold']);
+      const { signal, maxHold } = resolveLockOptions(options, this.#options);
       const outcome = await this.#queue.tryAcquire(prefix, signal, maxHold);
       return 'refused' in outcome ? null : this.#keep(name, outcome);
     });

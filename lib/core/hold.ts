@@ -33,10 +33,7 @@ export class Hold {
   ) {
     this.#stopListening = session.lost.on((reason) => this.lost.set(reason));
     this.#until = session.clock.now() + maxHold;
-    this.#stopMaxHold = session.clock.after(maxHold, () => {
-      this.lost.set('max-hold');
-      void this.release();
-    });
+    this.#stopMaxHold = session.clock.after(maxHold, () => this.#overdue());
     this.lost.on(() => {
       this.#stopMaxHold();
       this.ended.set();
@@ -51,18 +48,26 @@ export class Hold {
     return this.grant.grantedAt << TOKEN_SHIFT;
   }
 
+  /** As {@link Session.alive}, it looks at the clock: the timer of maxHold may be late. */
   get held(): boolean {
-    return !this.#releasing && this.session.alive && !this.lost.isSet;
+    if (this.#releasing || !this.session.alive || this.lost.isSet) return false;
+    if (this.session.clock.now() >= this.#until) this.#overdue();
+    return !this.lost.isSet;
   }
 
   get remaining(): number {
-    return this.held ? Math.min(this.session.remaining, Math.max(0, this.#until - this.session.clock.now())) : 0;
+    return this.held ? Math.min(this.session.remaining, this.#until - this.session.clock.now()) : 0;
   }
 
   /** Gives the lock back. Resolves when etcd has confirmed it, or after a short time if it does not. */
   release(): Promise<void> {
     this.#releasing ??= this.#release();
     return this.#releasing;
+  }
+
+  #overdue(): void {
+    this.lost.set('max-hold');
+    void this.release();
   }
 
   async #release(): Promise<void> {

@@ -85,7 +85,8 @@ describe('a server', () => {
     await port.range({ key: 'a' });
     etcd.signal('SIGSTOP');
     const put = { put: { key: 'a', value: '', lease: 0n } };
-    expect(await code(port.range({ key: 'a' }, { timeout: 100 }))).toBe('unreachable');
+    // The signal takes effect a moment after it was sent.
+    await eventually(async () => expect(await code(port.range({ key: 'a' }, { timeout: 100 }))).toBe('unreachable'));
     expect(await code(port.txn({ success: [put] }, { timeout: 100 }))).toBe('unreachable');
     expect(await code(port.grantLease(2, { timeout: 100 }))).toBe('unreachable');
     etcd.signal('SIGCONT');

@@ -250,13 +250,6 @@ describe('one lock', () => {
     await locks.close();
   });
 
-  test('that is only tried refuses to wait', async () => {
-    const locks = new LockService({ lazyConnect: true });
-    const refused = locks.tryAcquire('x', { waitTimeout: 5 } as object);
-    await expect(refused).rejects.toThrow('Unknown option "waitTimeout"');
-    await locks.close();
-  });
-
   test.each(['', 7, null, undefined, {}, 'a\tb', '\u007F', 'x'.repeat(1025), 'a/undefined/b'])(
     'refuses the name %j before it asks etcd',
     async (name) => {
