@@ -141,9 +141,10 @@ export async function startEtcd() {
 }
 
 /** @param {string} endpoint */
-async function answers(endpoint) {
+export async function answers(endpoint) {
+  const url = endpoint.includes('://') ? endpoint : `http://${endpoint}`;
   try {
-    const response = await fetch(`${endpoint}/health`, { signal: AbortSignal.timeout(1_000) });
+    const response = await fetch(`${url}/health`, { signal: AbortSignal.timeout(1_000) });
     return response.ok && JSON.parse(await response.text()).health === 'true';
   } catch {
     return false;

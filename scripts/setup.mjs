@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
-import { findProgram, getEtcd, givenEndpoints, HOW_TO_GET_ETCD } from './etcd.mjs';
+import { answers, findProgram, getEtcd, givenEndpoints, HOW_TO_GET_ETCD } from './etcd.mjs';
 
 /** Installs what the other commands need and is missing: the npm packages, and an etcd. */
 
@@ -16,8 +16,12 @@ if (isStale()) {
   if (status !== 0) fail('npm ci failed; see above.');
 }
 
-if (givenEndpoints()) {
-  step(`Using the etcd of ETCD_ENDPOINTS: ${givenEndpoints()?.join(', ')}`);
+const endpoints = givenEndpoints();
+if (endpoints) {
+  step(`Using the etcd of ETCD_ENDPOINTS: ${endpoints.join(', ')}`);
+  const healthy = await Promise.all(endpoints.map(answers));
+  if (!healthy.includes(true))
+    fail(`No etcd answers there. Start it, or unset ETCD_ENDPOINTS: then one is started for you.`);
 } else if (!findProgram('etcd')) {
   step("Getting etcd from Debian's packages into .cache, without installing it");
   const problem = getEtcd();
