@@ -44,8 +44,9 @@ export function serviceOf(self: unknown, instance: string | undefined, method: s
   const why =
     self === undefined || self === null
       ? 'it was called without its object. Pass `() => service.method()` instead of `service.method`'
-      : 'its object has no lock service, because Nest did not make it, or has not yet initialised the application. ' +
-        'Import EtcdLockModule.forRoot(), or call bindLockService(object, service)';
+      : 'its object has no lock service, because Nest did not make it (but `new`, or a factory that runs later than the ' +
+        'start), or has not yet initialised the application. Import EtcdLockModule.forRoot(), or call ' +
+        'bindLockService(object, service)';
   throw new LockUsageError(`${method} is decorated with @DistributedLock, but ${why}.`, 'not-bound');
 }
 
@@ -65,6 +66,11 @@ export function bindLockService<T extends object>(object: T, service: LockServic
   }
   (object as Record<symbol, LockService>)[slot] = service;
   return object;
+}
+
+/** Takes it away again: an object that outlives an application must not keep the closed service of that. */
+export function unbindLockService(object: object, instance: string | undefined): void {
+  Reflect.deleteProperty(object, slotOf(instance));
 }
 
 /** Whether the object has decorated methods, and nobody has given it a lock service yet. */

@@ -2,13 +2,13 @@ import { Logger, UseInterceptors } from '@nestjs/common';
 import { isObservable, Observable } from 'rxjs';
 import { declareSlot, serviceOf } from './lock.binding.js';
 import { hold, leave } from './lock.context.js';
-import { LockUsageError } from './lock.errors.js';
+import { LockUsageError, reported } from './lock.errors.js';
 import type { Lock } from './lock.handle.js';
 import { DistributedLockInterceptor } from './lock.interceptor.js';
 import { problemOfName } from './lock.names.js';
 import { lockedObservable } from './lock.observable.js';
 import { checkLockOptions, LOCK_OPTIONS, type LockOptions } from './lock.options.js';
-import { LOCK_MARKS, marksOf, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
+import { LOCK_MARKS, marksOf, outsidePipeline, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
 
 /** What `@DistributedLock` takes beside the key. */
 export interface DistributedLockOptions extends LockOptions {
@@ -53,19 +53,20 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
     const { instance, ...lockOptions } = options;
 
     const original = descriptor.value as unknown as AnyMethod;
+    const isInnermost = marksOf(original).length === 0;
     const mark: LockMark = { method };
     const call: Call = {
       mark,
-      original,
+      // Beyond the last lock it is the user's code, and whatever that calls or starts is not the request itself.
+      run: (self, args) =>
+        isInnermost ? outsidePipeline(() => original.apply(self, args)) : original.apply(self, args),
       async acquire(self, args, signal) {
         const pipeline = pipelineOf(mark);
         const signals = [lockOptions.signal, signal, pipeline?.abandoned.signal].filter((each) => each !== undefined);
-        const service = logged(() => serviceOf(self, instance, method));
-        const name = logged(() => keyOf(method, key as AnyKey, self, args, pipeline));
-        return await service.acquire(name, {
-          ...lockOptions,
-          ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
-        });
+        const service = checked(() => serviceOf(self, instance, method));
+        const name = checked(() => keyOf(method, key as AnyKey, self, args, pipeline));
+        const stop = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+        return await service.acquire(name, stop ? { ...lockOptions, signal: stop } : lockOptions);
       },
     };
     const run = isStream(declaredReturn(target, property)) ? runStream : runAsync;
@@ -78,9 +79,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
     Reflect.defineMetadata(LOCK_MARKS, [...marksOf(original), mark], wrapper);
     descriptor.value = wrapper as never;
     declareSlot(target as object, instance);
-    if (marksOf(original).length === 0) {
-      UseInterceptors(DistributedLockInterceptor)(target as object, property, descriptor);
-    }
+    if (isInnermost) UseInterceptors(DistributedLockInterceptor)(target as object, property, descriptor);
   };
 }
 
@@ -90,24 +89,24 @@ type AnyKey = string | LockKeyFunction<unknown, unknown[]>;
 /** One decorated method. */
 interface Call {
   mark: LockMark;
-  original: AnyMethod;
+  run(self: unknown, args: unknown[]): unknown;
   acquire(self: unknown, args: unknown[], signal?: AbortSignal): Promise<Lock>;
 }
 
 /** For a method that is declared to return an Observable: nothing happens before somebody subscribes. */
-function runStream({ acquire, original }: Call, self: unknown, args: unknown[]): Observable<unknown> {
-  const source = () => original.apply(self, args) as Observable<unknown>;
+function runStream({ acquire, run }: Call, self: unknown, args: unknown[]): Observable<unknown> {
+  const source = () => run(self, args) as Observable<unknown>;
   return lockedObservable((signal) => acquire(self, args, signal), source);
 }
 
 async function runAsync(call: Call, self: unknown, args: unknown[]): Promise<unknown> {
-  const { mark, original } = call;
+  const { mark, run } = call;
   const pipeline = pipelineOf(mark);
   const lock = await call.acquire(self, args);
   const work = async () => {
-    const returned = original.apply(self, args);
+    const returned = run(self, args);
     const result: unknown = await returned;
-    if (isObservable(result) ? !pipeline : returned === result) throw notAsync(mark, result);
+    if (isObservable(result) ? !pipeline : returned === result) throw reported(notAsync(mark, result));
     return result;
   };
   // An Observable that Nest is going to subscribe to has not begun its work yet.
@@ -125,19 +124,20 @@ function handOver(
   pipeline: Pipeline,
 ): Observable<unknown> {
   const release = () => void leave(lock);
-  pipeline.unclaimed.add(release);
+  // It may be over already: the request has timed out, or its client has gone.
+  if (pipeline.active) pipeline.unclaimed.add(release);
+  else release();
   const acquire = (signal: AbortSignal) =>
     pipeline.unclaimed.delete(release) ? Promise.resolve(lock) : call.acquire(self, args, signal);
   return lockedObservable(acquire, () => stream);
 }
 
-/** Nest does not log the errors of this package, and somebody has to see a wrong use. */
-function logged<T>(step: () => T): T {
+/** Passes on what a step gives, and reports it when that is a wrong use. */
+function checked<T>(step: () => T): T {
   try {
     return step();
   } catch (error) {
-    if (error instanceof LockUsageError && error.status === 500) new Logger('EtcdLock').error(error.message);
-    throw error;
+    throw reported(error);
   }
 }
 
@@ -198,10 +198,15 @@ function keyOf(method: string, key: AnyKey, self: unknown, args: unknown[], pipe
   if (!problem) return name as string;
   const message = `What the key function of @DistributedLock on ${method} returns ${problem}.`;
   const lockName = typeof name === 'string' ? name : undefined;
-  if (!pipeline) throw new LockUsageError(message, 'key', lockName);
+  if (!pipeline || comesFromNoRequest(name)) throw new LockUsageError(message, 'key', lockName);
   // A key that was made from a bad request is the fault of the client, who need not know of classes and methods.
   new Logger('EtcdLock').debug(message);
   throw new LockUsageError(`The request does not say what to lock: the key ${problem}.`, 'key', lockName, 400);
+}
+
+/** No body and no query has a promise or a function in it, so that it is not the client who is to blame. */
+function comesFromNoRequest(name: unknown): boolean {
+  return typeof name === 'function' || typeof name === 'symbol' || name instanceof Promise;
 }
 
 function notAsync({ method }: LockMark, result: unknown): LockUsageError {

@@ -1,4 +1,5 @@
-import { IntrinsicException } from '@nestjs/common';
+import { IntrinsicException, Logger } from '@nestjs/common';
+import { inspect } from 'node:util';
 import type { Participant } from './core/keys.js';
 import type { LossReason } from './core/session.js';
 
@@ -134,4 +135,19 @@ export class LockUsageError extends LockError {
   ) {
     super(message, lockName, status);
   }
+}
+
+/** Logs a wrong use, unless it is a client's: Nest logs none of these errors, and somebody has to see it. */
+export function reported<E>(error: E): E {
+  if (error instanceof LockUsageError && error.status === 500) new Logger('EtcdLock').error(error.message);
+  return error;
+}
+
+export function badOption(name: string, accepted: string, value: unknown, hint = ''): LockUsageError {
+  return new LockUsageError(`Option "${name}" must be ${accepted}, got ${show(value)}.${hint}`, 'option');
+}
+
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  return typeof value === 'function' ? 'a function' : inspect(value, { depth: 1, breakLength: Infinity });
 }

@@ -1,5 +1,5 @@
 import type { Hold } from './core/hold.js';
-import { LockLostError, LockUsageError } from './lock.errors.js';
+import { LockLostError, LockUsageError, reported } from './lock.errors.js';
 
 /**
  * A lock that this process holds, until it is released or lost.
@@ -37,6 +37,9 @@ export interface Lock extends AsyncDisposable {
    */
   release(): Promise<void>;
 }
+
+/** Locks that were given back: they are nobody's current lock any more. */
+export const released = new WeakSet<Lock>();
 
 /** The {@link Lock} over a hold of the engine. */
 export class HeldLock implements Lock {
@@ -82,10 +85,12 @@ export class HeldLock implements Lock {
   assertHeld(): void {
     if (this.#hold.held) return;
     if (this.#hold.lost.isSet) throw new LockLostError(this.name, this.#hold.lost.value!);
-    throw new LockUsageError(`The lock "${this.name}" has been released before this step.`, 'not-bound', this.name);
+    const message = `The lock "${this.name}" has been released before this step.`;
+    throw reported(new LockUsageError(message, 'not-bound', this.name));
   }
 
   release(): Promise<void> {
+    released.add(this);
     return this.#hold.release();
   }
 

@@ -7,6 +7,8 @@ import { marksOf, Pipeline, throughPipeline } from './lock.pipeline.js';
 interface Response {
   raw?: Response;
   writableFinished?: boolean;
+  destroyed?: boolean;
+  headersSent?: boolean;
   once?(event: 'close', listener: () => void): void;
   header?(name: string, value: string): void;
   setHeader?(name: string, value: string): void;
@@ -16,7 +18,8 @@ interface Response {
  * Attached by `@DistributedLock` to the methods that Nest dispatches to. It does not take the lock: that is done by the
  * wrapper around the method, so that it happens exactly once, with validated arguments, and is not undone by a timeout
  * or a lost connection while the method still runs. It stops the wait of that method when the client has gone or
- * has been answered without it, gives back the lock of an Observable that nobody subscribes to, and adds `Retry-After` to the answer of a busy lock.
+ * has been answered without it, gives back the lock of an Observable that nobody subscribes to, and adds `Retry-After`
+ * to the answer of a busy lock.
  *
  * It can also be used by hand, or globally, on handlers that lock by themselves or call methods that do: then it adds
  * `Retry-After`. It does not stop waits inside a handler, because that may have begun its work.
@@ -28,6 +31,8 @@ export class DistributedLockInterceptor implements NestInterceptor {
     return new Observable((subscriber) => {
       const pipeline = new Pipeline(marksOf(context.getHandler()));
       const raw = response?.raw ?? response;
+      // Its client may have gone while a guard was at work.
+      if (raw?.destroyed) pipeline.abandon();
       raw?.once?.('close', () => {
         if (!raw.writableFinished) pipeline.abandon();
       });
@@ -37,7 +42,8 @@ export class DistributedLockInterceptor implements NestInterceptor {
         next.handle().subscribe({
           next: (value) => subscriber.next(value),
           error: (error: unknown) => {
-            if (response && error instanceof LockNotAcquiredError) {
+            // A stream of events has begun before its handler is called.
+            if (response && !raw?.headersSent && error instanceof LockNotAcquiredError) {
               (response.header ?? response.setHeader)?.call(response, 'Retry-After', String(error.retryAfter));
             }
             subscriber.error(error);

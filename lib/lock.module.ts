@@ -9,9 +9,9 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ModulesContainer } from '@nestjs/core';
-import { bindLockService, isUnbound } from './lock.binding.js';
-import { LockUsageError } from './lock.errors.js';
-import { badOption, resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
+import { bindLockService, isUnbound, unbindLockService } from './lock.binding.js';
+import { badOption, LockUsageError } from './lock.errors.js';
+import { resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
 import { LockService } from './lock.service.js';
 import { getLockServiceToken } from './lock.tokens.js';
 
@@ -78,6 +78,9 @@ export class EtcdLockModule
   extends ConfigurableModuleClass
   implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown
 {
+  /** What Nest gave no lock service, and this module did. */
+  private readonly bound: object[] = [];
+
   constructor(
     @Inject(SERVICE) private readonly service: LockService,
     @Inject(OPTIONS) private readonly options: EtcdLockModuleOptions,
@@ -108,6 +111,9 @@ export class EtcdLockModule
    */
   static override forRootAsync(options: EtcdLockModuleAsyncOptions): DynamicModule {
     checkExtras(options);
+    if (!options.useFactory && !options.useClass && !options.useExisting) {
+      throw new LockUsageError('EtcdLockModule.forRootAsync() needs useFactory, useClass or useExisting.', 'option');
+    }
     return super.forRootAsync(options);
   }
 
@@ -126,6 +132,7 @@ export class EtcdLockModule
   /** After the servers have closed: requests whose clients have gone may still run, and hold locks. */
   async onApplicationShutdown(): Promise<void> {
     await this.own?.close();
+    for (const object of this.bound) unbindLockService(object, this.instance.name);
   }
 
   /** A test may have put something else in its place, which has no life of its own. */
@@ -151,7 +158,13 @@ export class EtcdLockModule
   private bindForeignObjects(): void {
     for (const { instance } of [...this.discovery.getProviders(), ...this.discovery.getControllers()]) {
       const object: unknown = instance;
-      if (isUnbound(object, this.instance.name)) bindLockService(object, this.service, this.instance.name);
+      if (!isUnbound(object, this.instance.name)) continue;
+      if (!Object.isExtensible(object)) {
+        const what = `${object.constructor.name} has methods with @DistributedLock, and its object is frozen`;
+        throw new LockUsageError(`${what}, so that it cannot be given its lock service.`, 'not-bound');
+      }
+      bindLockService(object, this.service, this.instance.name);
+      this.bound.push(object);
     }
   }
 }

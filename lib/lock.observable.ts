@@ -1,4 +1,4 @@
-import { Observable, type Subscription } from 'rxjs';
+import { Observable, Subject, takeUntil } from 'rxjs';
 import { leave, within } from './lock.context.js';
 import type { Lock } from './lock.handle.js';
 
@@ -13,10 +13,11 @@ export function lockedObservable<T>(
 ): Observable<T> {
   return new Observable<T>((subscriber) => {
     const waiting = new AbortController();
-    let subscription: Subscription | undefined;
+    // A source that emits at once is stopped while `subscribe` has not returned yet, and there is no subscription to end.
+    const stop = new Subject<void>();
     let lock: Lock | undefined;
     const end = async (tell: () => void): Promise<void> => {
-      subscription?.unsubscribe();
+      stop.next();
       if (lock) await leave(lock);
       tell();
     };
@@ -28,14 +29,16 @@ export function lockedObservable<T>(
       if (lost.aborted) return fail(lost.reason);
       lost.addEventListener('abort', () => fail(lost.reason), { once: true });
       within(granted, () => {
-        subscription = source().subscribe({
-          next: (value) => subscriber.next(value),
-          error: fail,
-          complete: () => {
-            if (!granted.held && lost.aborted) return; // told already
-            void end(() => subscriber.complete());
-          },
-        });
+        source()
+          .pipe(takeUntil(stop))
+          .subscribe({
+            next: (value) => subscriber.next(value),
+            error: fail,
+            complete: () => {
+              if (subscriber.closed || (!granted.held && lost.aborted)) return; // stopped, or told already
+              void end(() => subscriber.complete());
+            },
+          });
       });
     };
     acquire(waiting.signal).then(follow).catch(fail);

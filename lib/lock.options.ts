@@ -1,5 +1,6 @@
 import type { IOptions } from 'etcd3';
-import { LockUsageError } from './lock.errors.js';
+import { checkConnection } from './lock.connection.js';
+import { badOption, LockUsageError, show } from './lock.errors.js';
 
 /**
  * How to reach etcd, and how its locks behave. `hosts` (default `http://127.0.0.1:2379`), `credentials`, `auth` and
@@ -109,11 +110,8 @@ export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptio
   refuseUnknown(given, MODULE_OPTIONS, 'EtcdLockModule');
   const options = { ...DEFAULTS, ...defined(given) };
   checkNumbers(options);
-  checkHosts(options.hosts);
-  checkEtcd3Options(options);
-  if (typeof options.namespace !== 'string' || hasControlCharacters(options.namespace)) {
-    throw badOption('namespace', 'a string without control characters', options.namespace);
-  }
+  checkConnection(options);
+  checkNamespace(options.namespace);
   if (typeof options.lazyConnect !== 'boolean') throw badOption('lazyConnect', 'true or false', options.lazyConnect);
   return options;
 }
@@ -133,6 +131,18 @@ export function checkLockOptions(given: LockOptions, known = LOCK_OPTIONS): void
   checkNumbers(given);
   if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) {
     throw badOption('signal', 'an AbortSignal', given.signal);
+  }
+}
+
+/** Many times what anybody needs, and far from what etcd takes. */
+const MAX_NAMESPACE = 1024;
+
+function checkNamespace(namespace: unknown): void {
+  if (typeof namespace !== 'string' || hasControlCharacters(namespace)) {
+    throw badOption('namespace', 'a string without control characters', namespace);
+  }
+  if (namespace.length > MAX_NAMESPACE) {
+    throw badOption('namespace', `no longer than ${MAX_NAMESPACE} characters`, namespace.length);
   }
 }
 
@@ -177,35 +187,4 @@ function checkNumbers(options: object): void {
     const hint = seconds ? ` It is in milliseconds: for ${value} seconds write ${value * 1000}.` : '';
     throw badOption(name, `a ${whole ? 'whole ' : ''}number of at least ${min}${unit}${upper}`, value, hint);
   }
-}
-
-/** `http://host:port`, with `https` for TLS; the protocol may be left out, an IPv6 address stands in brackets. */
-const HOST = /^(https?:\/\/)?([^\s/:,[\]]+|\[[\da-f:.]+\]):\d{1,5}$/i;
-
-function checkHosts(hosts: unknown): void {
-  const list = Array.isArray(hosts) ? hosts : [hosts];
-  if (list.length > 0 && list.every((host) => typeof host === 'string' && HOST.test(host))) return;
-  const hint = typeof hosts === 'string' && hosts.includes(',') ? ' Several members are given as an array.' : '';
-  throw badOption('hosts', 'one or more addresses like "http://127.0.0.1:2379", without a path', hosts, hint);
-}
-
-function checkEtcd3Options({ credentials, auth, grpcOptions }: EtcdLockModuleOptions): void {
-  if (credentials !== undefined && !Buffer.isBuffer(credentials?.rootCertificate)) {
-    throw badOption('credentials', 'an object with the rootCertificate as a Buffer, not as a path', credentials);
-  }
-  if (auth !== undefined && (typeof auth?.username !== 'string' || typeof auth.password !== 'string')) {
-    throw badOption('auth', 'an object with username and password', typeof auth);
-  }
-  if (grpcOptions !== undefined && (typeof grpcOptions !== 'object' || grpcOptions === null)) {
-    throw badOption('grpcOptions', 'an object', grpcOptions);
-  }
-}
-
-export function badOption(name: string, accepted: string, value: unknown, hint = ''): LockUsageError {
-  return new LockUsageError(`Option "${name}" must be ${accepted}, got ${show(value)}.${hint}`, 'option');
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string' || Array.isArray(value)) return JSON.stringify(value);
-  return typeof value === 'function' ? 'a function' : String(value);
 }

@@ -33,7 +33,8 @@ export function unavailable(
   return new LockUnavailableError(message, name, reason, { cause: error });
 }
 
-const UNREACHABLE = 'etcd does not answer at {hosts}. Check that it runs there, and the option hosts.';
+const UNREACHABLE =
+  'etcd does not answer at {hosts}. Check that it runs there, the option hosts, and with TLS credentials.';
 const REFUSED = 'etcd at {hosts} refuses the request. Check auth, credentials, and that the role covers the namespace.';
 const FULL = 'etcd at {hosts} is over its storage quota. Compact and defragment it, then clear its alarm.';
 const UNAVAILABLE: Record<EtcdError['code'], [LockUnavailableError['reason'], string]> = {

@@ -39,11 +39,16 @@ function nobodyWaits(): LockNotAcquiredError {
   return new LockNotAcquiredError('Nobody waits for the answer any more.', '', 'timeout', undefined, 499);
 }
 
-const pipelines = new AsyncLocalStorage<Pipeline>();
+const pipelines = new AsyncLocalStorage<Pipeline | undefined>();
 
 /** Calls `run` as part of the pipeline. */
 export function throughPipeline<T>(pipeline: Pipeline, run: () => T): T {
   return pipelines.run(pipeline, run);
+}
+
+/** Calls `run` as part of none. */
+export function outsidePipeline<T>(run: () => T): T {
+  return pipelines.run(undefined, run);
 }
 
 /** The pipeline that runs this very method, not one that merely called it; and not one that is over. */

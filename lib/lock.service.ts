@@ -9,7 +9,7 @@ import { LockQueue } from './core/queue.js';
 import { SessionKeeper } from './core/session-keeper.js';
 import { Etcd3Port } from './etcd/etcd3-port.js';
 import { hold } from './lock.context.js';
-import { LockUsageError } from './lock.errors.js';
+import { badOption, LockUsageError, reported } from './lock.errors.js';
 import { HeldLock, type Lock } from './lock.handle.js';
 import { problemOfName } from './lock.names.js';
 import { refusal, unavailable } from './lock.outcome.js';
@@ -151,6 +151,7 @@ export class LockService implements AsyncDisposable {
    * @throws what {@link acquire} throws
    */
   async withLock<T>(name: string, fn: (lock: Lock) => T | Promise<T>, options: LockOptions = {}): Promise<T> {
+    if (typeof fn !== 'function') throw badOption('fn', 'a function to run under the lock', fn);
     const lock = await this.acquire(name, options);
     return await hold(lock, () => fn(lock));
   }
@@ -176,7 +177,8 @@ export class LockService implements AsyncDisposable {
    */
   keyPrefix(name: string): string {
     const problem = problemOfName(name);
-    if (problem) throw new LockUsageError(`The name of a lock ${problem}.`, 'name', String(name));
+    const lockName = typeof name === 'string' ? name : undefined;
+    if (problem) throw new LockUsageError(`The name of a lock ${problem}.`, 'name', lockName);
     return this.#options.namespace + escapeName(name);
   }
 
@@ -224,7 +226,8 @@ export class LockService implements AsyncDisposable {
     const lock = new HeldLock(name, granted);
     this.#held.add(lock);
     granted.lost.on((reason) => this.#logger.error(`Lost the lock "${name}" (${reason})`));
-    granted.ended.on(() => {
+    granted.ended.on((how) => {
+      if (how === 'unconfirmed') this.#logger.warn(`etcd has not confirmed the release of the lock "${name}" yet`);
       this.#held.delete(lock);
       if (this.#held.size === 0) this.#idle.set();
     });
@@ -233,8 +236,7 @@ export class LockService implements AsyncDisposable {
 
   /** What the engine could not do, in the words of this package. */
   #fail(error: unknown, name: string | undefined): unknown {
-    if (error instanceof LockUsageError) this.#logger.error(error.message);
-    if (!(error instanceof EtcdError)) return error;
+    if (!(error instanceof EtcdError)) return reported(error);
     const failure = unavailable(error, name, this.#options.hosts);
     if (failure.reason !== 'closed') this.#logger.warn(failure.message);
     return failure;

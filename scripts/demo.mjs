@@ -33,7 +33,7 @@ try {
 
 async function demo() {
   if (!givenEndpoints() && !findProgram('etcd')) fail(HOW_TO_GET_ETCD);
-  const etcd = givenEndpoints() ? undefined : await step('Starting etcd', startEtcd);
+  const etcd = givenEndpoints() ? undefined : await step('Starting etcd', () => startEtcd());
   const apps = await step(`Starting ${PROCESSES} processes of the sample app, with one database file`, () => {
     const env = {
       ETCD_ENDPOINTS: etcd?.endpoint ?? String(givenEndpoints()),

@@ -83,8 +83,9 @@ process.on('exit', () => {
 
 /**
  * Starts an etcd on free ports of the loopback interface, with a data folder of its own, and waits until it answers.
+ * @param {string[]} [more] more arguments
  */
-export async function startEtcd() {
+export async function startEtcd(more = []) {
   const program = findProgram('etcd');
   if (!program) throw new Error(HOW_TO_GET_ETCD);
   const [clientPort, peerPort] = [await freePort(), await freePort()];
@@ -98,6 +99,7 @@ export async function startEtcd() {
     ['--initial-advertise-peer-urls', `http://127.0.0.1:${peerPort}`],
     ['--initial-cluster', `default=http://127.0.0.1:${peerPort}`],
     ['--log-level', 'error'],
+    more,
   ].flat();
 
   const launch = async () => {

@@ -18,8 +18,8 @@ export interface Grant {
 export class Hold {
   /** Set when the lock is lost, not when it is released. */
   readonly lost = new Latch<LossReason>();
-  /** Set when it is over in either way. */
-  readonly ended = new Latch<void>();
+  /** Set when it is over in either way; `unconfirmed`: it was released, and etcd has not said so yet. */
+  readonly ended = new Latch<'lost' | 'released' | 'unconfirmed'>();
   readonly #stopListening: () => void;
   readonly #stopMaxHold: () => void;
   /** When maxHold ends it. */
@@ -36,7 +36,7 @@ export class Hold {
     this.#stopMaxHold = session.clock.after(maxHold, () => this.#overdue());
     this.lost.on(() => {
       this.#stopMaxHold();
-      this.ended.set();
+      this.ended.set('lost');
     });
   }
 
@@ -48,10 +48,11 @@ export class Hold {
     return this.grant.grantedAt << TOKEN_SHIFT;
   }
 
-  /** As {@link Session.alive}, it looks at the clock: the timer of maxHold may be late. */
+  /** As {@link Session.alive}, it looks at the clock and at the session, and waits for nobody to be told. */
   get held(): boolean {
-    if (this.#releasing || !this.session.alive || this.lost.isSet) return false;
-    if (this.session.clock.now() >= this.#until) this.#overdue();
+    if (this.#releasing) return false;
+    if (!this.session.alive) this.lost.set(this.session.lost.value!);
+    else if (this.session.clock.now() >= this.#until) this.#overdue();
     return !this.lost.isSet;
   }
 
@@ -74,8 +75,7 @@ export class Hold {
     this.#stopListening();
     this.#stopMaxHold();
     const { session, grant } = this;
-    if (!session.alive) return this.ended.set();
-    await atMost(session.clock, RELEASE_TIMEOUT, session.discard(grant.key));
-    this.ended.set();
+    const confirmed = !session.alive || (await atMost(session.clock, RELEASE_TIMEOUT, session.discard(grant.key)));
+    this.ended.set(confirmed ? 'released' : 'unconfirmed');
   }
 }

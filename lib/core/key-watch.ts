@@ -7,6 +7,8 @@ type WatchEnd = 'deleted' | 'broken';
 
 /** Pause before a new watch, after one that broke. */
 const RETRY_PAUSE = 100;
+/** A stream can go silent without an error: so it is trusted for so long, and no longer than a period of the session. */
+const LONGEST_TRUST = 5_000;
 
 /** A watch for the deletion of one key, from the moment of `ready` on. */
 class KeyWatch {
@@ -40,7 +42,7 @@ export interface Deletion {
   key: string;
   /** Reads whether the key is gone. Whatever it throws ends the wait. */
   isGone(): Promise<boolean>;
-  /** How long to trust a watch that says nothing, in milliseconds: a stream can go silent without an error. */
+  /** The time between two renewals of the session, in milliseconds. */
   period: number;
 }
 
@@ -50,15 +52,16 @@ export interface Deletion {
  * Rejects when one of the endings comes first.
  */
 export async function untilDeleted(deletion: Deletion, ...endings: readonly Ending[]): Promise<void> {
-  const { port, clock, key, isGone, period } = deletion;
+  const { port, clock, key, isGone } = deletion;
+  const trust = Math.min(deletion.period, LONGEST_TRUST);
   for (;;) {
     const watch = new KeyWatch(port, key);
     try {
-      const ready = await settled(watch.ready, clock, period, ...endings);
+      const ready = await settled(watch.ready, clock, trust, ...endings);
       while (watch.ended.value !== 'deleted') {
         if (await isGone()) return;
         if (!ready || watch.ended.isSet) break;
-        await settled(watch.ended, clock, period, ...endings);
+        await settled(watch.ended, clock, trust, ...endings);
       }
       if (watch.ended.value === 'deleted') return;
     } finally {

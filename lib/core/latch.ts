@@ -13,21 +13,23 @@ export class Latch<T> {
     return this.#state?.value;
   }
 
-  /** Sets the value and tells every listener, in the order in which they came. Later calls change nothing. */
+  /**
+   * Sets the value and tells every listener, in the order in which they came. Later calls change nothing. A listener
+   * that throws keeps none of the others from hearing; the first error is thrown when all have heard.
+   */
   set(value: T): void {
     if (this.#state) return;
     this.#state = { value };
-    this.#tell([...this.#listeners], value);
-    this.#listeners.clear();
-  }
-
-  /** One listener that throws keeps none of the others from hearing. */
-  #tell([listener, ...others]: readonly ((value: T) => void)[], value: T): void {
-    try {
-      listener?.(value);
-    } finally {
-      if (others.length > 0) this.#tell(others, value);
+    const errors: unknown[] = [];
+    for (const listener of this.#listeners) {
+      try {
+        listener(value);
+      } catch (error) {
+        errors.push(error);
+      }
     }
+    this.#listeners.clear();
+    if (errors.length > 0) throw errors[0];
   }
 
   /** Calls `listener` once: now if the value is set, else when it is. Returns what takes the listener away. */
@@ -83,12 +85,12 @@ export async function sleep(clock: Clock, ms: number, ...endings: readonly Endin
   await settled(NEVER, clock, ms, ...endings);
 }
 
-/** Waits for `promise`, whatever comes of it, but for `ms` at the longest. */
-export async function atMost(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
+/** Waits for `promise`, whatever comes of it, but for `ms` at the longest: says whether it was settled. */
+export async function atMost(clock: Clock, ms: number, promise: Promise<unknown>): Promise<boolean> {
   const done = new Latch<void>();
   promise.then(
     () => done.set(),
     () => done.set(),
   );
-  await settled(done, clock, ms);
+  return await settled(done, clock, ms);
 }

@@ -1,10 +1,11 @@
 import type { Clock } from './clock.js';
 import { Hold } from './hold.js';
 import { participant, queueRange, type Participant } from './keys.js';
-import { atMost, Interrupted, Latch, sleep, until } from './latch.js';
+import { atMost, Interrupted, Latch, until } from './latch.js';
 import { EtcdError, type EtcdPort } from './port.js';
+import type { Session } from './session.js';
 import type { SessionKeeper } from './session-keeper.js';
-import { LONGEST_PAUSE, RETRY_PAUSE, Ticket, TicketGone } from './ticket.js';
+import { Ticket, TicketGone, type Place } from './ticket.js';
 import { Turnstile } from './turnstile.js';
 import { Contact, Waiter, type WaitOptions } from './waiter.js';
 
@@ -22,7 +23,8 @@ import { Contact, Waiter, type WaitOptions } from './waiter.js';
  *
  * tryAcquire puts the ticket only if the whole queue is empty, so that it never stands in anybody's way.
  *
- * When the session is lost, waiters queue again in a new one, in the order in which they had come.
+ * When the session is lost, waiters queue again in a new one, in the order in which they had come. When etcd does not
+ * answer, those who want the same lock pause together, and nobody overtakes.
  */
 
 /** Why a lock was not granted although etcd works: somebody has it, also after the wait, or too many wait here. */
@@ -54,8 +56,14 @@ class Line {
   }
 }
 
-/** Wins the lock with a ticket, at some revision of etcd, or says why not. */
-type Take = (ticket: Ticket, waiter: Waiter) => Promise<bigint | Refusal>;
+/** A ticket that was put, and where it stood then. */
+interface Queued {
+  ticket: Ticket;
+  place: Place;
+}
+
+/** Wins the lock in a session, or says why not. */
+type Take = (session: Session, waiter: Waiter) => Promise<Hold | Refusal>;
 
 export class LockQueue {
   readonly #closing = new Latch<void>();
@@ -79,25 +87,36 @@ export class LockQueue {
     this.#lines.set(keyPrefix, line);
     line.callers++;
     try {
-      return await this.#serve(keyPrefix, wait, line.contact, maxHold, async (ticket, waiter) => {
-        const { lost } = ticket.session;
-        const put = () => until(ticket.put(this.options.owner), lost);
-        const place = await line.turnstile.pass(waiter.arrival, put, waiter.over, lost);
-        line.contact.answered();
-        return place.first ? place.seenAt : await ticket.awaitTurn(waiter);
+      return await this.#serve(wait, line.contact, async (session, waiter) => {
+        const put = () => this.#put(session, keyPrefix, waiter);
+        const { ticket, place } = await line.turnstile.pass(waiter.arrival, put, waiter.over, session.lost);
+        return await this.#use(ticket, waiter, maxHold, async () =>
+          place.first ? place.seenAt : await ticket.awaitTurn(waiter),
+        );
       });
     } finally {
-      if (--line.callers === 0) this.#lines.delete(keyPrefix);
+      if (--line.callers === 0) {
+        this.#lines.delete(keyPrefix);
+        line.contact.end();
+      }
     }
   }
 
   /** Takes the lock if nobody has it and nobody waits for it. Rejects as {@link acquire} does. */
   async tryAcquire(keyPrefix: string, signal?: AbortSignal, maxHold = Infinity): Promise<Hold | Refusal> {
     const wait = { timeout: this.options.connectTimeout, signal };
-    return await this.#serve(keyPrefix, wait, new Contact(this.clock), maxHold, async (ticket) => {
-      const { first, seenAt, head } = await ticket.put(this.options.owner, 'if free');
-      return first ? seenAt : { refused: 'busy', holder: head && participant(head) };
-    });
+    const contact = new Contact(this.clock);
+    try {
+      return await this.#serve(wait, contact, async (session, waiter) => {
+        const { ticket, place } = await this.#put(session, keyPrefix, waiter, 'if free');
+        const { first, seenAt, head } = place;
+        return await this.#use(ticket, waiter, maxHold, async () =>
+          first ? seenAt : { refused: 'busy', holder: head && participant(head) },
+        );
+      });
+    } finally {
+      contact.end();
+    }
   }
 
   /** Everybody in the queue, in order: the first has the lock. */
@@ -118,15 +137,9 @@ export class LockQueue {
   }
 
   /** Sees one caller through: in, served or told, and out, with nothing left of him. */
-  async #serve(
-    keyPrefix: string,
-    wait: WaitOptions,
-    contact: Contact,
-    maxHold: number,
-    take: Take,
-  ): Promise<Hold | Refusal> {
+  async #serve(wait: WaitOptions, contact: Contact, take: Take): Promise<Hold | Refusal> {
     const waiter = new Waiter(this.clock, this.#arrivals++, wait, this.#closing, contact);
-    const running = this.#perform(keyPrefix, waiter, maxHold, take).finally(() => {
+    const running = this.#perform(waiter, take).finally(() => {
       waiter.leave();
       this.#running.delete(running);
     });
@@ -145,30 +158,46 @@ export class LockQueue {
       return { refused: 'timeout', holder: contact.holder };
     } finally {
       stopTimer?.();
+      contact.forget(waiter);
     }
   }
 
   /** Tries in the current session, and in the next one if that is lost, until there is an outcome. */
-  async #perform(keyPrefix: string, waiter: Waiter, maxHold: number, take: Take): Promise<Hold | Refusal> {
-    for (let pause = RETRY_PAUSE; ;) {
+  async #perform(waiter: Waiter, take: Take): Promise<Hold | Refusal> {
+    for (;;) {
       if (waiter.over.isSet) throw new Interrupted(waiter.over);
       try {
-        const session = await until(this.sessions.current(), waiter.over);
-        const ticket = new Ticket(session, keyPrefix, this.#tickets++);
-        return await this.#tryWith(ticket, waiter, maxHold, () => take(ticket, waiter));
+        await waiter.contact.ready(waiter.over);
+        return await take(await until(this.sessions.current(), waiter.over), waiter);
       } catch (error) {
         if (waiter.over.isSet) throw new Interrupted(waiter.over);
         if (error instanceof Interrupted || error instanceof TicketGone) continue;
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-        waiter.contact.failed(error);
+        waiter.failed(error);
       }
-      await sleep(this.clock, pause, waiter.over);
-      pause = Math.min(pause * 2, LONGEST_PAUSE);
+    }
+  }
+
+  /** Puts a ticket. When etcd does not take it, the next one is put from the same place among the callers here. */
+  async #put(session: Session, keyPrefix: string, waiter: Waiter, condition?: 'if free'): Promise<Queued> {
+    for (;;) {
+      const ticket = new Ticket(session, keyPrefix, this.#tickets++);
+      try {
+        const place = await until(ticket.put(this.options.owner, condition), session.lost);
+        waiter.contact.answered();
+        return { ticket, place };
+      } catch (error) {
+        await atMost(this.clock, CLEANUP_GRACE, ticket.discard());
+        if (waiter.over.isSet) throw new Interrupted(waiter.over);
+        if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
+        waiter.failed(error);
+      }
+      await waiter.contact.ready(waiter.over, session.lost);
     }
   }
 
   /** The ticket becomes a hold, or it is deleted. */
-  async #tryWith(
+  async #use(
     ticket: Ticket,
     waiter: Waiter,
     maxHold: number,

@@ -9,7 +9,10 @@ export interface Renewed {
   raftTerm: bigint;
 }
 
-/** An answer that takes longer is not waited for: a member whose leader hangs says nothing for 7 s. */
+/**
+ * An answer that takes longer is not waited for: a member whose leader hangs says nothing for 7 s. With a short TTL it
+ * has to be half a period, or the second question would come too late.
+ */
 const STALLED_AFTER = 1_000;
 /** Pause before a new stream, in milliseconds. */
 const REOPEN_PAUSE = 200;
@@ -70,7 +73,7 @@ export class Renewal {
   }
 
   #armStall(): void {
-    this.#stopStall = this.clock.after(STALLED_AFTER, () => this.#reopen());
+    this.#stopStall = this.clock.after(Math.min(STALLED_AFTER, this.period / 2), () => this.#reopen());
   }
 
   #reopen(): void {

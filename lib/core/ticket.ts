@@ -1,7 +1,7 @@
 import { UnsettledWrite } from './guard.js';
 import { untilDeleted } from './key-watch.js';
 import { queueRange, ticketKey, ticketValue } from './keys.js';
-import { sleep, until } from './latch.js';
+import { until } from './latch.js';
 import { EtcdError, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
 import { turn } from './turn.js';
@@ -15,10 +15,6 @@ export interface Place {
   /** The first in the queue, where it was read. */
   head: KeyValue | undefined;
 }
-
-/** Pause after a failure of etcd; it doubles from the first one to the longest. */
-export const RETRY_PAUSE = 100;
-export const LONGEST_PAUSE = 2_000;
 
 /** One place in the queue of a lock: a key on the lease of a session, put at most once. */
 export class Ticket {
@@ -121,16 +117,16 @@ export class Ticket {
   /** One consistent read, repeated until etcd answers: the place in the line is kept as long as the session lives. */
   async #read(waiter: Waiter, success: readonly Op[]): Promise<TxnResponse> {
     const { session } = this;
-    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    for (;;) {
       try {
         const answer = await until(session.port.txn({ success }), waiter.over, session.lost);
         waiter.contact.answered();
         return answer;
       } catch (error) {
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-        waiter.contact.failed(error);
+        waiter.failed(error);
       }
-      await sleep(session.clock, pause, waiter.over, session.lost);
+      await waiter.contact.ready(waiter.over, session.lost);
     }
   }
 }

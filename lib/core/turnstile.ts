@@ -24,6 +24,7 @@ export class Turnstile {
   #enter(order: number, endings: readonly Ending[]): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       const stops: (() => void)[] = [];
+      let left = false;
       const entrant: Entrant = {
         order,
         open: () => {
@@ -33,11 +34,13 @@ export class Turnstile {
       };
       this.#queue.push(entrant);
       for (const ending of endings) {
+        if (left) break;
         stops.push(
           ending.on(() => {
             const place = this.#queue.indexOf(entrant);
             if (place === -1) return;
             this.#queue.splice(place, 1);
+            left = true;
             for (const stop of stops) stop();
             reject(new Interrupted(ending));
           }),

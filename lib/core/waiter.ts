@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 import { participant, type Participant } from './keys.js';
-import { Latch } from './latch.js';
+import { Latch, sleep, until, type Ending } from './latch.js';
 import { EtcdError, type KeyValue } from './port.js';
 
 /** What ends a wait from outside. */
@@ -12,33 +12,77 @@ export interface WaitOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Pause after a failure of etcd; it doubles from the first one to the longest. */
+const RETRY_PAUSE = 100;
+const LONGEST_PAUSE = 2_000;
+
 /**
- * What those who want the same lock know of etcd: whoever asks last speaks for all. It tells an outage from a busy lock
- * also for a caller whose own turn to ask has not come.
+ * What those who want the same lock know of etcd: whoever asks speaks for all. It tells an outage from a busy lock also
+ * for a caller whose own turn to ask has not come. After a failure they pause together, and so go on in their order.
  */
 export class Contact {
   /** Who had the lock when one of us last looked. */
   holder: Participant | undefined;
   #answeredAt = -Infinity;
-  #outage: EtcdError | undefined;
+  /** The last failure of each who has had no answer since, and is still here. */
+  readonly #failures = new Map<Waiter, EtcdError>();
+  #pause: Promise<void> | undefined;
+  #nextPause = RETRY_PAUSE;
+  readonly #over = new Latch<void>();
 
   constructor(readonly clock: Clock) {}
 
   answered(head?: KeyValue): void {
     this.#answeredAt = this.clock.now();
-    this.#outage = undefined;
+    this.#failures.clear();
+    this.#nextPause = RETRY_PAUSE;
     if (head) this.holder = participant(head);
   }
 
-  failed(error: EtcdError): void {
-    this.#outage = error;
+  failed(waiter: Waiter, error: EtcdError): void {
+    this.#failures.set(waiter, error);
+    if (this.#pause) return;
+    this.#pause = sleep(this.clock, this.#nextPause, this.#over)
+      .catch(() => {})
+      .finally(() => (this.#pause = undefined));
+    this.#nextPause = Math.min(this.#nextPause * 2, LONGEST_PAUSE);
+  }
+
+  /** Resolves when etcd may be asked (again). Rejects when one of the endings comes first. */
+  async ready(...endings: readonly Ending[]): Promise<void> {
+    if (this.#pause) await until(this.#pause, ...endings);
   }
 
   /** Why etcd could not be asked since that time; undefined if it answered. */
   outage(since: number): EtcdError | undefined {
-    if (this.#outage || this.#answeredAt >= since) return this.#outage;
+    const [failure] = this.#failures.values();
+    if (failure || this.#answeredAt >= since) return failure;
     return new EtcdError('unreachable', 'etcd has not answered');
   }
+
+  /** What he has seen says nothing to those who are still here. */
+  forget(waiter: Waiter): void {
+    this.#failures.delete(waiter);
+  }
+
+  /** Nobody is here any more. */
+  end(): void {
+    this.#over.set();
+  }
+}
+
+/** One listener for each signal, however many wait with it: Node warns of a leak when there are more than ten. */
+const aborts = new WeakMap<AbortSignal, Latch<void>>();
+
+function abortOf(signal: AbortSignal): Latch<void> {
+  let abort = aborts.get(signal);
+  if (!abort) {
+    abort = new Latch<void>();
+    aborts.set(signal, abort);
+    if (signal.aborted) abort.set();
+    else signal.addEventListener('abort', () => abort!.set(), { once: true });
+  }
+  return abort;
 }
 
 /** One caller who wants a lock, from the call until he is served or told. */
@@ -56,14 +100,16 @@ export class Waiter {
     readonly contact: Contact,
   ) {
     this.since = clock.now();
-    const onAbort = (): void => this.over.set('aborted');
-    if (signal?.aborted) onAbort();
-    signal?.addEventListener('abort', onAbort, { once: true });
     this.#stops = [
-      () => signal?.removeEventListener('abort', onAbort),
+      signal ? abortOf(signal).on(() => this.over.set('aborted')) : () => {},
       clock.after(timeout, () => this.over.set('timeout')),
       closing.on(() => this.over.set('closed')),
     ];
+  }
+
+  /** Etcd did not answer him. */
+  failed(error: EtcdError): void {
+    this.contact.failed(this, error);
   }
 
   leave(): void {

@@ -10,6 +10,8 @@ export interface Endpoint {
   readonly client: Etcd3;
   /** Lets the next request go to another member. */
   failed(): void;
+  /** Lets the next request log in anew. */
+  loggedOut(): void;
 }
 
 /** A member that has lost its leader then refuses at once, instead of after 7 s or never. */
@@ -32,6 +34,8 @@ const LOGIN_TIMEOUT = 2_000;
  */
 export class Endpoints {
   readonly #clients: (Etcd3 | undefined)[];
+  /** Every client there ever was: the streams of one that has logged out live on. */
+  readonly #all = new Set<Etcd3>();
   readonly #hosts: readonly string[];
   #index: number;
 
@@ -52,15 +56,19 @@ export class Endpoints {
       // Only the first of many failures moves on: the others are about the same member.
       if (this.#index === index) this.#index = (index + 1) % this.#hosts.length;
     };
-    return { client, failed };
+    // etcd3 keeps its token for good, and has no call that makes it ask for another one.
+    const loggedOut = (): void => {
+      if (this.#clients[index] === client) this.#clients[index] = undefined;
+    };
+    return { client, failed, loggedOut };
   }
 
   close(): void {
-    for (const client of this.#clients) client?.close();
+    for (const client of this.#all) client.close();
   }
 
   #connect(host: string): Etcd3 {
-    return new Etcd3({
+    const client = new Etcd3({
       ...this.options,
       hosts: host,
       grpcOptions: {
@@ -77,5 +85,7 @@ export class Endpoints {
       faultHandling: { host: () => noop, global: noop },
       defaultCallOptions: ({ isStream }) => (isStream ? STREAM : { ...STREAM, deadline: Date.now() + LOGIN_TIMEOUT }),
     });
+    this.#all.add(client);
+    return client;
   }
 }

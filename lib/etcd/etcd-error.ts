@@ -20,6 +20,14 @@ export function etcdError(cause: unknown): EtcdError {
   return new EtcdError(codeOf(error), error.message.replace(/^\w+: /, ''), { cause: error });
 }
 
+/**
+ * Whether etcd refused a request because users or roles have changed since the login, which tokens of the kind `jwt` do
+ * not survive. Nothing has taken effect, and after another login the same request is welcome.
+ */
+export function isLoggedOut(error: EtcdError): boolean {
+  return error.message.includes('revision of auth store is old');
+}
+
 function codeOf(error: Error): EtcdErrorCode {
   if (error instanceof EtcdLeaseInvalidError) return 'lease-not-found';
   // "too many requests" has the same status, and passes.

@@ -16,9 +16,11 @@ import {
 } from '../core/port.js';
 import { Duplex, type GrpcDuplex } from './duplex.js';
 import { Endpoints, type EtcdConnection } from './endpoints.js';
-import { etcdError } from './etcd-error.js';
+import { etcdError, isLoggedOut } from './etcd-error.js';
 import * as wire from './wire.js';
 
+/** How often one call may log in anew. Once would do, if users and roles could not change again meanwhile. */
+const MAX_LOGINS = 2;
 /** How long one attempt of a call may take, in milliseconds. A healthy etcd answers in a few; a hung one never does. */
 const ATTEMPT_TIMEOUT = 1_000;
 
@@ -154,7 +156,7 @@ export class Etcd3Port implements EtcdPort {
     run: (client: Etcd3, options: GrpcOptions) => Promise<T>,
   ): Promise<T> {
     const attempts = mode === 'once' ? 1 : this.#endpoints.count + 1;
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 1, logins = 0; ; attempt++) {
       if (this.#closed) throw closed();
       const endpoint = this.#endpoints.current();
       try {
@@ -162,6 +164,11 @@ export class Etcd3Port implements EtcdPort {
       } catch (cause) {
         if (this.#closed) throw closed();
         const error = etcdError(cause);
+        if (isLoggedOut(error) && logins++ < MAX_LOGINS) {
+          endpoint.loggedOut();
+          attempt--;
+          continue;
+        }
         if (error.code !== 'unreachable') throw error;
         endpoint.failed();
         if (attempt === attempts) throw error;

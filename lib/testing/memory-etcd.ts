@@ -15,6 +15,7 @@ import {
   type WatchEvent,
 } from '../core/port.js';
 import { MemoryPort } from './memory-port.js';
+import { inRange, SortedKeys } from './sorted-keys.js';
 
 /** As etcd: one and a half election timeouts of 1 s, rounded up. */
 const MIN_TTL = 2;
@@ -23,6 +24,7 @@ const MAX_TXN_OPS = 128;
 
 interface Lease {
   ttl: number;
+  expiresAt: number;
   keys: Set<string>;
   stopExpiry: () => void;
 }
@@ -36,7 +38,7 @@ export type Commit = readonly WatchEvent[];
  */
 export class MemoryEtcd {
   /** The values are never changed, only replaced, so they can be given out. */
-  readonly #keys = new Map<string, KeyValue>();
+  readonly #keys = new SortedKeys<KeyValue>();
   readonly #leases = new Map<bigint, Lease>();
   readonly #history: Commit[] = [];
   readonly #watchers = new Set<(commit: Commit) => void>();
@@ -61,10 +63,9 @@ export class MemoryEtcd {
   }
 
   range({ sort, limit, keysOnly, maxCreateRevision, ...range }: RangeRequest): KeyValue[] {
-    let found = [...this.#keys.values()].filter((kv) => inRange(kv.key, range));
-    found.sort((a, b) => (bytes(a.key) < bytes(b.key) ? -1 : 1));
-    if (sort) found.sort((a, b) => Number(a.createRevision - b.createRevision) * (sort === 'oldest' ? 1 : -1));
+    let found = this.#keys.range(range, sort || maxCreateRevision !== undefined ? undefined : limit);
     if (maxCreateRevision !== undefined) found = found.filter((kv) => kv.createRevision <= maxCreateRevision);
+    if (sort) found.sort((a, b) => Number(a.createRevision - b.createRevision) * (sort === 'oldest' ? 1 : -1));
     if (limit) found = found.slice(0, limit);
     return keysOnly ? found.map((kv) => Object.assign({}, kv, { value: '' })) : found;
   }
@@ -82,7 +83,7 @@ export class MemoryEtcd {
   grantLease(ttl: number): LeaseGrant {
     const granted = Math.max(ttl, MIN_TTL);
     const lease = ++this.#lastLease;
-    this.#leases.set(lease, { ttl: granted, keys: new Set(), stopExpiry: () => {} });
+    this.#leases.set(lease, { ttl: granted, expiresAt: Infinity, keys: new Set(), stopExpiry: () => {} });
     this.renewLease(lease);
     return { lease, ttl: granted };
   }
@@ -92,6 +93,12 @@ export class MemoryEtcd {
     const known = this.#leases.get(lease);
     if (!known) return 0;
     known.stopExpiry();
+    // The timer may be late: when all of this stands still, so does etcd in here, and the lease is over all the same.
+    if (this.clock.now() >= known.expiresAt) {
+      this.revokeLease(lease);
+      return 0;
+    }
+    known.expiresAt = this.clock.now() + known.ttl * 1000;
     known.stopExpiry = this.clock.after(known.ttl * 1000, () => this.revokeLease(lease));
     return known.ttl;
   }
@@ -118,18 +125,17 @@ export class MemoryEtcd {
   /** Calls `onCommit` with the events from `startRevision` on (default: from now on). Returns what ends it. */
   watch(range: KeyRange, onCommit: (commit: Commit) => void, startRevision?: bigint): () => void {
     const deliver = (commit: Commit): void => {
-      const events = commit.filter((event) => inRange(event.key, range));
+      const isDue = startRevision === undefined || commit[0]!.modRevision >= startRevision;
+      const events = isDue ? commit.filter((event) => inRange(event.key, range)) : [];
       if (events.length > 0) onCommit(events);
     };
-    for (const commit of this.#history) {
-      if (startRevision && commit[0]!.modRevision >= startRevision) deliver(commit);
-    }
+    if (startRevision) for (const commit of this.#history) deliver(commit);
     this.#watchers.add(deliver);
     return () => this.#watchers.delete(deliver);
   }
 
   #holds({ target, revision, ...range }: Compare): boolean {
-    const found = [...this.#keys.values()].filter((kv) => inRange(kv.key, range));
+    const found = this.#keys.range(range);
     const field = target === 'create' ? 'createRevision' : 'modRevision';
     // An empty range compares as etcd does it: as one missing key, whose revisions are 0.
     return found.length === 0 ? revision === 0n : found.every((kv) => kv[field] === revision);
@@ -184,13 +190,4 @@ export class MemoryEtcd {
     this.#history.push(events);
     for (const watcher of this.#watchers) watcher(events);
   }
-}
-
-function inRange(key: string, { key: start, end }: KeyRange): boolean {
-  return end === undefined ? key === start : bytes(key) >= bytes(start) && bytes(key) < bytes(end);
-}
-
-/** etcd orders keys by their UTF-8 bytes, JavaScript by UTF-16 units: one character per byte makes them agree. */
-function bytes(key: string): string {
-  return Buffer.from(key, 'utf8').toString('latin1');
 }

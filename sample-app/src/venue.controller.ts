@@ -18,6 +18,7 @@ import {
   type Participant,
 } from 'nestjs-etcd-lock';
 import { BookingService, venueLock, type Ticket } from './booking.service.js';
+import { VenuePipe } from './venue.pipe.js';
 import { VenueStore, type Booking, type VenueReport } from './venue.store.js';
 
 /** A participant for JSON, which has neither bigints nor dates. */
@@ -39,13 +40,13 @@ export class VenueController {
   /** Waits for the booking that is under way, so that it does not land in the venue that is opened here. */
   @Put()
   @DistributedLock((venue: string) => venueLock(venue))
-  async open(@Param('venue') venue: string, @Body('seats') seats: unknown): Promise<VenueReport> {
+  async open(@Param('venue', VenuePipe) venue: string, @Body('seats') seats: unknown): Promise<VenueReport> {
     await this.store.open(venue, positive('seats', seats), currentLock()!);
     return await this.store.report(venue);
   }
 
   @Get()
-  async report(@Param('venue') venue: string): Promise<VenueReport> {
+  async report(@Param('venue', VenuePipe) venue: string): Promise<VenueReport> {
     return await this.store.report(venue);
   }
 
@@ -53,10 +54,11 @@ export class VenueController {
   @Post('bookings')
   @UseInterceptors(DistributedLockInterceptor) // adds Retry-After to the answer of a booking that has waited in vain
   async book(
-    @Param('venue') venue: string,
+    @Param('venue', VenuePipe) venue: string,
     @Query('lock') lock: string | undefined,
-    @Body() { customer = 'anonymous', think }: { customer?: string; think?: number } = {},
+    @Body() { customer = 'anonymous', think }: { customer?: unknown; think?: unknown } = {},
   ): Promise<Ticket> {
+    if (typeof customer !== 'string') throw new BadRequestException('"customer" must be a name');
     const pause = think === undefined ? undefined : positive('think', think);
     return lock === 'off'
       ? await this.booking.bookWithoutLock(venue, customer, pause)
@@ -64,20 +66,22 @@ export class VenueController {
   }
 
   @Get('bookings')
-  async bookings(@Param('venue') venue: string): Promise<Booking[]> {
+  async bookings(@Param('venue', VenuePipe) venue: string): Promise<Booking[]> {
     return await this.store.bookings(venue);
   }
 
   /** Who books just now, and who waits, in all processes. */
   @Get('lock')
-  async lock(@Param('venue') venue: string): Promise<{ holders: ShownParticipant[]; waiters: ShownParticipant[] }> {
+  async lock(
+    @Param('venue', VenuePipe) venue: string,
+  ): Promise<{ holders: ShownParticipant[]; waiters: ShownParticipant[] }> {
     const { holders, waiters } = await this.locks.inspect(venueLock(venue));
     return { holders: holders.map(shown), waiters: waiters.map(shown) };
   }
 
   /** Balances the books while nobody books. It does not wait for that: it says who is in the way. */
   @Post('audit')
-  async audit(@Param('venue') venue: string): Promise<VenueReport> {
+  async audit(@Param('venue', VenuePipe) venue: string): Promise<VenueReport> {
     await using lock = await this.locks.tryAcquire(venueLock(venue));
     if (lock) return await this.store.report(venue);
     const { holders } = await this.locks.inspect(venueLock(venue));

@@ -312,6 +312,19 @@ describe.each(BACKENDS)('the lock service on %s', (name) => {
       expect(await background).toBeUndefined();
     });
 
+    test('there is no current lock any more when it was released by hand', async () => {
+      await a.withLock('x', async (lock) => {
+        await lock.release();
+        expect(currentLock()).toBeUndefined();
+      });
+    });
+
+    test('without a function is refused, and takes nothing', async () => {
+      const refused = { code: 'LOCK_USAGE', reason: 'option', message: expect.stringContaining('"fn"') };
+      await expect(a.withLock('x', undefined as never)).rejects.toMatchObject(refused);
+      await nothingLeft();
+    });
+
     test('nested locks are each the current one inside', async () => {
       await a.withLock('outer', async (outer) => {
         await a.withLock('inner', (inner) => expect(currentLock()).toBe(inner));

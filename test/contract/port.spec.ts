@@ -255,6 +255,23 @@ describe.each(BACKENDS)('the port over %s', (name) => {
       await eventually(() => expect(canceled).toEqual([[2, 'rejected']]));
     });
 
+    test('can start in the future, and hear nothing before that', async () => {
+      const { header } = await port.txn({ success: [put('a')] });
+      const seen: bigint[] = [];
+      let created = false;
+      const stream = port.watch({
+        ...silent,
+        created: () => (created = true),
+        events: (_id, events) => seen.push(...events.map((event) => event.modRevision)),
+      });
+      stream.create({ id: 1, key: at('a'), startRevision: header.revision + 2n });
+      await eventually(() => expect(created).toBe(true));
+      let last = 0n;
+      while (last < header.revision + 2n) last = (await port.txn({ success: [put('a')] })).header.revision;
+      await eventually(() => expect(seen).toContain(last));
+      expect(seen.every((revision) => revision >= header.revision + 2n)).toBe(true);
+    });
+
     test('from now on do not mind a compaction', async () => {
       const events = await follow(port, { key: at('a') });
       const { header } = await port.txn({ success: [put('a')] });

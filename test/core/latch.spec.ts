@@ -17,6 +17,14 @@ describe('a latch', () => {
     expect([latch.isSet, latch.value]).toEqual([true, 'a']);
   });
 
+  test('has room for as many listeners as a process has locks', () => {
+    const latch = new Latch<void>();
+    let told = 0;
+    for (let i = 0; i < 50_000; i++) latch.on(() => told++);
+    latch.set();
+    expect(told).toBe(50_000);
+  });
+
   test('tells the others also when one throws', () => {
     const latch = new Latch<void>();
     const heard: string[] = [];

@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EtcdError, type TxnRequest } from '../../lib/core/port.js';
 import { LockService } from '../../lib/index.js';
@@ -94,6 +95,63 @@ describe.each(['before', 'after'] as const)('an answer that is lost %s the effec
   });
 });
 
+describe('the callers of a process keep their order', () => {
+  const served = (order: number[], number: number) => locks.withLock('x', () => void order.push(number));
+
+  test('when the request of one is lost', async () => {
+    const held = await other.acquire('x');
+    loseOne('before', takesTicket);
+    const order: number[] = [];
+    const all = [1, 2, 3].map((number) => served(order, number));
+    await expect.poll(() => queue().length).toBe(4);
+    await held.release();
+    await Promise.all(all);
+    expect(order).toEqual([1, 2, 3]);
+  });
+
+  test('when there is no session for a while', async () => {
+    const opening = new LockService({ shutdownTimeout: 0 }, { port });
+    port.txnFault = () => 'before';
+    const order: number[] = [];
+    const call = (number: number) => opening.withLock('x', () => void order.push(number));
+    const first = call(1);
+    await expect.poll(() => port.lost).toBeGreaterThan(2); // it pauses for longer and longer
+    const second = call(2);
+    port.txnFault = () => undefined;
+    await Promise.all([first, second]);
+    expect(order).toEqual([1, 2]);
+    await opening.close();
+  });
+});
+
+test('what one caller has seen of etcd says nothing of the lock once he is gone', async () => {
+  await other.acquire('x');
+  const waits = locks.acquire('x', { waitTimeout: 400 }).catch((error: unknown) => error);
+  await expect.poll(() => queue().length).toBe(2);
+  const leaves = new AbortController();
+  port.txnFault = (request) => (takesTicket(request) ? 'before' : undefined);
+  const gone = locks.acquire('x', { signal: leaves.signal }).catch(() => 'gone');
+  await expect.poll(() => port.lost).toBeGreaterThan(0);
+  leaves.abort();
+  expect(await gone).toBe('gone');
+  expect(await waits).toMatchObject({ code: 'LOCK_NOT_ACQUIRED', reason: 'timeout' });
+});
+
+test('many may wait with one signal, and Node does not take it for a leak', async () => {
+  const warnings: string[] = [];
+  const warned = (warning: Error) => warnings.push(warning.name);
+  process.on('warning', warned);
+  await other.acquire('x');
+  const stop = new AbortController();
+  const waits = Array.from({ length: 50 }, () => locks.acquire('x', { signal: stop.signal }).catch(() => 'stopped'));
+  await expect.poll(() => queue().length).toBe(51);
+  stop.abort();
+  expect(new Set(await Promise.all(waits))).toEqual(new Set(['stopped']));
+  await new Promise((resolve) => setImmediate(resolve)); // warnings are told a turn later
+  process.off('warning', warned);
+  expect(warnings).toEqual([]);
+});
+
 describe('while etcd does not answer', () => {
   const silence = () => (port.txnFault = () => 'before');
 
@@ -113,9 +171,13 @@ describe('while etcd does not answer', () => {
   });
 
   test('a release returns after a bounded time, and is done when etcd is back', async () => {
+    const warnings: unknown[] = [];
+    Logger.overrideLogger({ log() {}, error() {}, warn: (message) => warnings.push(message) });
     const lock = await locks.acquire('x');
     silence();
     await lock.release();
+    Logger.overrideLogger(false);
+    expect(warnings).toEqual(['etcd has not confirmed the release of the lock "x" yet']);
     expect(lock.held).toBe(false);
     expect(queue()).toEqual([lock.key]);
     port.txnFault = () => undefined;

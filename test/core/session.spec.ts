@@ -86,6 +86,14 @@ describe('renewals', () => {
     expect(session.remaining).toBeGreaterThan(9_000);
   });
 
+  test('are asked again in time also with the shortest TTL', async () => {
+    const session = await Session.open(port, clock, { ttl: 2_000, namespace: 'ns/' }, new Latch());
+    port.stuckStreams = 1;
+    await clock.advance(60_000);
+    expect(session.alive).toBe(true);
+    expect(port.keepAliveStreams).toBe(2);
+  });
+
   test('go on while streams break, and not after the session', async () => {
     const session = await open();
     port.breakKeepAlive = true;

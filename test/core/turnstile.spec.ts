@@ -32,6 +32,17 @@ test('who gives up outside is not let in, and holds nobody up', async () => {
   expect(await third).toBe('through');
 });
 
+test('who has given up before he came leaves no listener behind', async () => {
+  const turnstile = new Turnstile();
+  const [over, other] = [new Latch<void>(), new Latch<void>()];
+  over.set();
+  let listening = 0;
+  const counted = { on: (listener: () => void) => (listening++, other.on(listener)) };
+  await expect(turnstile.pass(1, () => Promise.resolve(), over, counted)).rejects.toBeInstanceOf(Interrupted);
+  expect(listening).toBe(0);
+  expect(await turnstile.pass(2, () => Promise.resolve('through'))).toBe('through');
+});
+
 test('a step that fails lets the next one in', async () => {
   const turnstile = new Turnstile();
   const failed = turnstile.pass(1, () => Promise.reject(new Error('no')));

@@ -1,6 +1,9 @@
 import { Etcd3 } from 'etcd3';
-import { randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectTo, createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { EtcdError, type EtcdPort, type WatchListener } from '../../lib/core/port.js';
 import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
@@ -132,18 +135,7 @@ describe('a server', () => {
     const as = (username: string, password: string, options: object = {}) =>
       new LockService({ hosts: etcd.endpoint, auth: { username, password }, ...options });
 
-    beforeEach(async () => {
-      const admin = new Etcd3({ hosts: etcd.endpoint });
-      await admin.role('root').create();
-      const root = await admin.user('root').create('secret');
-      await root.addRole('root');
-      const role = await admin.role('locker').create();
-      await role.grant({ permission: 'Readwrite', range: admin.range({ prefix: 'locks/' }) });
-      const user = await admin.user('app').create('app-secret');
-      await user.addRole('locker');
-      await admin.auth.authEnable();
-      admin.close();
-    });
+    beforeEach(() => addUsers(etcd.endpoint));
 
     test('a role for the namespace is enough', async () => {
       const [a, b] = [as('app', 'app-secret'), as('app', 'app-secret')];
@@ -172,4 +164,52 @@ describe('a server', () => {
       await service.close();
     });
   });
+});
+
+/** A user that may do everything, and one that may only take locks. */
+async function addUsers(endpoint: string): Promise<void> {
+  const admin = new Etcd3({ hosts: endpoint });
+  await admin.role('root').create();
+  const root = await admin.user('root').create('secret');
+  await root.addRole('root');
+  const role = await admin.role('locker').create();
+  await role.grant({ permission: 'Readwrite', range: admin.range({ prefix: 'locks/' }) });
+  const user = await admin.user('app').create('app-secret');
+  await user.addRole('locker');
+  await admin.auth.authEnable();
+  admin.close();
+}
+
+test('a change of users, which ends all logins by JWT, costs no lock and no release', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'jwt-'));
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  });
+  const [pub, priv] = [join(folder, 'public.pem'), join(folder, 'private.pem')];
+  writeFileSync(pub, publicKey);
+  writeFileSync(priv, privateKey);
+  const etcd = await startEtcd(['--auth-token', `jwt,pub-key=${pub},priv-key=${priv},sign-method=RS256,ttl=10m`]);
+  await addUsers(etcd.endpoint);
+  const auth = { username: 'app', password: 'app-secret' };
+  const locks = new LockService({ hosts: etcd.endpoint, auth, shutdownTimeout: 0 });
+  const root = new Etcd3({ hosts: etcd.endpoint, auth: { username: 'root', password: 'secret' } });
+
+  const lock = await locks.acquire('x');
+  const wait = locks.acquire('x');
+  await eventually(async () => expect((await locks.inspect('x')).waiters).toHaveLength(1));
+  await root.user('somebody').create('else');
+  expect(lock.held).toBe(true);
+  await lock.release();
+  const next = await wait;
+  expect(next.held).toBe(true);
+  expect((await locks.inspect('x')).holders).toMatchObject([{ key: next.key }]);
+  await next.release();
+  expect((await locks.tryAcquire('x'))?.held).toBe(true);
+
+  root.close();
+  await locks.close();
+  await etcd.stop();
+  rmSync(folder, { recursive: true });
 });

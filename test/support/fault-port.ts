@@ -22,6 +22,8 @@ export class FaultPort implements EtcdPort {
   /** While true, questions on keep-alive streams are not answered. */
   muteKeepAlive = false;
   keepAliveStreams = 0;
+  /** So many of the first keep-alive streams are never answered on. */
+  stuckStreams = 0;
   /** While true, keep-alive streams break as soon as they are opened. */
   breakKeepAlive = false;
   /** What a put is refused with, as by an etcd that is full. */
@@ -49,14 +51,14 @@ export class FaultPort implements EtcdPort {
   watch: EtcdPort['watch'] = (listener) => this.inner.watch(listener);
 
   keepAlive(listener: KeepAliveListener): KeepAliveStream {
-    this.keepAliveStreams++;
+    const number = ++this.keepAliveStreams;
     if (this.breakKeepAlive) {
       queueMicrotask(() => listener.ended(new EtcdError('unreachable', 'the stream broke (by the test)')));
     }
     const stream = this.inner.keepAlive(listener);
     return {
       send: (lease) => {
-        if (!this.muteKeepAlive) stream.send(lease);
+        if (!this.muteKeepAlive && number > this.stuckStreams) stream.send(lease);
       },
       close: (stalled) => stream.close(stalled),
     };

@@ -1,0 +1,55 @@
+import type { IOptions } from 'etcd3';
+import { createSecureContext } from 'node:tls';
+import { badOption } from './lock.errors.js';
+
+/** Checks the options that say how to reach etcd: what etcd3 and gRPC would refuse late, or in words of their own. */
+export function checkConnection({ hosts, credentials, auth, grpcOptions }: Partial<IOptions>): void {
+  checkHosts(hosts);
+  if (credentials !== undefined) checkCredentials(credentials);
+  if (auth !== undefined && (typeof auth?.username !== 'string' || typeof auth.password !== 'string')) {
+    throw badOption('auth', 'an object with username and password', typeof auth);
+  }
+  if (grpcOptions !== undefined && (typeof grpcOptions !== 'object' || grpcOptions === null)) {
+    throw badOption('grpcOptions', 'an object', grpcOptions);
+  }
+}
+
+/** `http://host:port`, with `https` for TLS; the protocol may be left out, an IPv6 address stands in brackets. */
+const HOST = /^(https?:\/\/)?([^\s/:,@[\]]+|\[[\da-f:.]+\]):(\d{1,5})$/i;
+
+function checkHosts(hosts: unknown): void {
+  const list: unknown[] = Array.isArray(hosts) ? hosts : [hosts];
+  if (list.length > 0 && list.every(isHost)) return;
+  const accepted = 'one or more addresses like "http://127.0.0.1:2379", without a path';
+  if (list.some((host) => typeof host === 'string' && host.includes('@'))) {
+    // It may have a password in it, and that is not for the log.
+    throw badOption('hosts', accepted, 'one with a user', ' User and password are given as auth.');
+  }
+  const hint = typeof hosts === 'string' && hosts.includes(',') ? ' Several members are given as an array.' : '';
+  throw badOption('hosts', accepted, hosts, hint);
+}
+
+function isHost(host: unknown): boolean {
+  const port = typeof host === 'string' ? Number(HOST.exec(host)?.[3]) : NaN;
+  return port >= 1 && port <= 65_535;
+}
+
+function checkCredentials(credentials: Required<IOptions>['credentials']): void {
+  if (!Buffer.isBuffer(credentials?.rootCertificate)) {
+    const given = typeof credentials === 'string' ? credentials : typeof credentials;
+    throw badOption('credentials', 'an object with the rootCertificate as a Buffer, not as a path', given);
+  }
+  const { rootCertificate: ca, privateKey: key, certChain: cert } = credentials;
+  if ((key ?? cert) !== undefined && !(Buffer.isBuffer(key) && Buffer.isBuffer(cert))) {
+    throw badOption(
+      'credentials',
+      'an object with both privateKey and certChain as Buffers, or neither',
+      'one of them',
+    );
+  }
+  try {
+    createSecureContext({ ca, ...(key && cert && { key, cert }) });
+  } catch (error) {
+    throw badOption('credentials', 'certificates and a key in PEM', (error as Error).message);
+  }
+}

@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import { LockService } from '../../lib/index.js';
+import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
+import { ManualClock } from '../support/manual-clock.js';
+
+/** What of the in-memory etcd a real one cannot show beside it. */
+
+test('a lease is over at its time, also when its timer is late', () => {
+  const clock = new ManualClock();
+  const etcd = new MemoryEtcd(clock);
+  const { lease } = etcd.grantLease(10);
+  etcd.txn({ success: [{ put: { key: 'a', value: '', lease } }] });
+  clock.freeze(9_999);
+  expect(etcd.renewLease(lease)).toBe(10);
+  clock.freeze(10_000);
+  expect(etcd.renewLease(lease)).toBe(0);
+  expect(etcd.range({ key: 'a' })).toEqual([]);
+});
+
+test('thousands can wait for one lock', async () => {
+  const locks = new LockService({}, { port: new MemoryEtcd().connect() });
+  const order: number[] = [];
+  const numbers = Array.from({ length: 2_000 }, (_, number) => number);
+  await Promise.all(numbers.map((number) => locks.withLock('x', () => void order.push(number))));
+  expect(order).toEqual(numbers);
+  await locks.close();
+});
