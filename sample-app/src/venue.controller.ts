@@ -15,19 +15,11 @@ import {
   DistributedLock,
   DistributedLockInterceptor,
   LockService,
-  type Participant,
+  type LockState,
 } from 'nestjs-etcd-lock';
 import { BookingService, venueLock, type Ticket } from './booking.service.js';
 import { VenuePipe } from './venue.pipe.js';
 import { VenueStore, type Booking, type VenueReport } from './venue.store.js';
-
-/** A participant for JSON, which has neither bigints nor dates. */
-interface ShownParticipant {
-  host: string | undefined;
-  pid: number | undefined;
-  since: string | undefined;
-  revision: string;
-}
 
 @Controller('venues/:venue')
 export class VenueController {
@@ -72,11 +64,8 @@ export class VenueController {
 
   /** Who books just now, and who waits, in all processes. */
   @Get('lock')
-  async lock(
-    @Param('venue', VenuePipe) venue: string,
-  ): Promise<{ holders: ShownParticipant[]; waiters: ShownParticipant[] }> {
-    const { holders, waiters } = await this.locks.inspect(venueLock(venue));
-    return { holders: holders.map(shown), waiters: waiters.map(shown) };
+  async lock(@Param('venue', VenuePipe) venue: string): Promise<LockState> {
+    return await this.locks.inspect(venueLock(venue));
   }
 
   /** Balances the books while nobody books. It does not wait for that: it says who is in the way. */
@@ -85,15 +74,8 @@ export class VenueController {
     await using lock = await this.locks.tryAcquire(venueLock(venue));
     if (lock) return await this.store.report(venue);
     const { holders } = await this.locks.inspect(venueLock(venue));
-    throw new HttpException(
-      { message: `Somebody books in ${venue}; try again later`, holder: holders.map(shown)[0] },
-      423,
-    );
+    throw new HttpException({ message: `Somebody books in ${venue}; try again later`, holder: holders[0] }, 423);
   }
-}
-
-function shown({ host, pid, since, revision }: Participant): ShownParticipant {
-  return { host, pid, since: since?.toISOString(), revision: String(revision) };
 }
 
 function positive(name: string, value: unknown): number {

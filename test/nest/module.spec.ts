@@ -164,6 +164,13 @@ describe('the start fails', () => {
       'Option "hosts" must be one or more addresses like "http://127.0.0.1:2379", without a path, got [].',
     ],
     [{ hosts: 'localhost' }, 'got "localhost"'],
+    [{ hosts: 'http://a:0' }, 'got "http://a:0"'],
+    [{ hosts: ['http://a:65536'] }, "got [ 'http://a:65536' ]"],
+    [{ hosts: [5n] }, 'got [ 5n ]'],
+    [{ hosts: new URL('http://a:1') }, 'without a path, got URL'],
+    [{ hosts: 'http://app:secret@a:2379' }, 'got "one with a user". User and password are given as auth.'],
+    [{ namespace: 'n'.repeat(1025) }, 'Option "namespace" must be no longer than 1024 characters, got 1025.'],
+    [{ waitTimeout: Object.create(null) }, 'got [Object: null prototype] {}'],
     [{ hosts: 'http://a:2379/' }, 'without a path'],
     [{ hosts: 'http://a:2379,http://b:2379' }, 'Several members are given as an array.'],
     [{ tll: 5000 }, 'Unknown option "tll" for EtcdLockModule. Known options: hosts, namespace, ttl,'],
@@ -172,9 +179,18 @@ describe('the start fails', () => {
     [{ ttl: 1999 }, 'got 1999.'],
     [{ credentials: 'ca.pem' }, 'Option "credentials" must be an object with the rootCertificate as a Buffer'],
     [{ credentials: { rootCertificate: 'ca.pem' } }, 'Option "credentials" must be an object with the rootCertificate'],
+    [{ credentials: { rootCertificate: Buffer.from('x'), privateKey: 'key.pem' } }, 'both privateKey and certChain as'],
+    [
+      { credentials: { rootCertificate: Buffer.from('x'), privateKey: Buffer.from('x') } },
+      'both privateKey and certChain',
+    ],
+    [
+      { credentials: { rootCertificate: Buffer.from('x'), privateKey: Buffer.from('x'), certChain: Buffer.from('x') } },
+      'PEM',
+    ],
     [{ auth: { username: 'app' } }, 'Option "auth" must be an object with username and password'],
     [{ grpcOptions: 5 }, 'Option "grpcOptions" must be an object, got 5.'],
-  ])('with the option %j', async (given, words) => {
+  ])('with the option %o', async (given, words) => {
     const error = await failure(given);
     expect(error).toMatchObject({ name: 'LockUsageError', code: 'LOCK_USAGE', reason: 'option' });
     expect(error.message).toContain(words);
@@ -188,6 +204,11 @@ describe('the start fails', () => {
   ])('before that, with %j', (given, words) => {
     expect(() => EtcdLockModule.forRoot(given as object)).toThrow(words);
     expect(() => EtcdLockModule.forRootAsync(given as object)).toThrow(words);
+  });
+
+  test('before that, when there is nothing to make the options with', () => {
+    const words = 'EtcdLockModule.forRootAsync() needs useFactory, useClass or useExisting.';
+    expect(() => EtcdLockModule.forRootAsync({})).toThrow(words);
   });
 
   test('when a factory returns what stands beside it', async () => {
@@ -204,7 +225,7 @@ describe('the start fails', () => {
     const module = await Test.createTestingModule({ imports: [twin(), twin()] })
       .setLogger(silent)
       .compile();
-    closers.push(() => module.close());
+    closers.push(() => module.close().catch(() => {})); // Nest 11 rejects here too
     await expect(module.init()).rejects.toMatchObject({ code: 'LOCK_USAGE', message: expect.stringContaining(words) });
   });
 
@@ -250,8 +271,8 @@ describe('one lock', () => {
     await locks.close();
   });
 
-  test.each(['', 7, null, undefined, {}, 'a\tb', '\u007F', 'x'.repeat(1025), 'a/undefined/b'])(
-    'refuses the name %j before it asks etcd',
+  test.each(['', 7, null, undefined, {}, Object.create(null), 'a\tb', '\u007F', 'x'.repeat(1025), 'a/undefined/b'])(
+    'refuses the name %o before it asks etcd',
     async (name) => {
       const locks = new LockService({ lazyConnect: true });
       const refused = { code: 'LOCK_USAGE', reason: 'name' };

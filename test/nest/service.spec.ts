@@ -1,6 +1,18 @@
 import { Inject, Injectable, Scope, SetMetadata, type Provider, type Type } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { firstValueFrom, lastValueFrom, NEVER, Observable, of, Subject, throwError, toArray } from 'rxjs';
+import {
+  firstValueFrom,
+  lastValueFrom,
+  NEVER,
+  Observable,
+  of,
+  range,
+  Subject,
+  take,
+  tap,
+  throwError,
+  toArray,
+} from 'rxjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   bindLockService,
@@ -169,6 +181,27 @@ describe('the object', () => {
     await other.close();
     await expect(theirs.charge()).rejects.toMatchObject({ reason: 'closed' });
     expect(await mine.charge()).toEqual(once);
+  });
+
+  test('that was given as a value to one application after the other uses the lock service of each', async () => {
+    const billing = new Billing();
+    for (const run of [1, 2]) {
+      const module = await compile(backend, { providers: [{ provide: Billing, useValue: billing }] });
+      await module.init();
+      expect([run, ...(await billing.charge())]).toEqual([run, ...once]);
+      await module.close();
+    }
+    await expect(billing.charge()).rejects.toMatchObject({ reason: 'not-bound' });
+  });
+
+  test('that is frozen cannot be given a lock service, and the start says so', async () => {
+    const module = await compile(backend, {
+      providers: [{ provide: 'frozen', useValue: Object.freeze(new Billing()) }],
+    });
+    await expect(module.init()).rejects.toMatchObject({
+      code: 'LOCK_USAGE',
+      message: expect.stringContaining('Billing has methods with @DistributedLock, and its object is frozen'),
+    });
   });
 
   test('of a module without the lock module fails at the start, and Nest says what to import', async () => {
@@ -367,6 +400,24 @@ describe('a method that returns an Observable', () => {
     const subscription = streams.follow('d').subscribe();
     await eventually(async () => expect(await held()).toEqual(['stream%2Fd']));
     subscription.unsubscribe();
+    await eventually(async () => expect(await held()).toEqual([]));
+  });
+
+  test('is stopped with its subscription, also if it emits before the subscription is there', async () => {
+    let stopped = 0;
+    let emitted = 0;
+    source.set(
+      'f',
+      new Observable((subscriber) => {
+        subscriber.next('first');
+        return () => stopped++;
+      }),
+    );
+    expect(await firstValueFrom(streams.follow('f'))).toBe('first');
+    expect(stopped).toBe(1);
+    source.set('g', range(0, 1_000).pipe(tap(() => emitted++)));
+    expect(await lastValueFrom(streams.follow('g').pipe(take(3)))).toBe(2);
+    expect(emitted).toBe(3);
     await eventually(async () => expect(await held()).toEqual([]));
   });
 

@@ -66,6 +66,22 @@ test('finishes a booking that is under way when it is told to end, and gives the
   const ended = a.end('SIGTERM');
   expect((await slow).status).toBe(201);
   await ended;
-  expect((await request(b, 'GET', 'arena/lock')).body).toEqual({ holders: [], waiters: [] });
+  expect((await request(b, 'GET', 'arena/lock')).body).toMatchObject({ holders: [], waiters: [] });
   expect((await book(b)).body).toMatchObject({ seat: 2 });
 });
+
+test.each(['null', 'a%0Ab', 'x'.repeat(2_000)])(
+  'refuses the venue %j on every route, as the fault of the client',
+  async (venue) => {
+    const [a] = apps as [App, App];
+    for (const [method, path, body] of [
+      ['PUT', venue, { seats: 1 }],
+      ['POST', `${venue}/bookings`, {}],
+      ['GET', `${venue}/lock`, undefined],
+      ['POST', `${venue}/audit`, {}],
+    ] as const) {
+      expect(await request(a, method, path, body)).toMatchObject({ status: 400 });
+    }
+    expect(await book(a, { customer: { name: 'Ada' } })).toMatchObject({ status: 400 });
+  },
+);
