@@ -33,7 +33,8 @@ export type LockDecorator<S, A extends unknown[]> = <T extends AsyncMethod>(
  * others wait in line. Works on the methods of controllers and of providers; inside, {@link currentLock} is the lock.
  *
  * A method that returns an Observable holds the lock until that completes, fails or is unsubscribed from; its return
- * type has to be written down, because only then it is known before the first call.
+ * type has to be written down, because only then it is known before the first call. TypeScript cannot compare the key
+ * function with a parameter whose type is a parameter of the class: give it `any` there.
  *
  * @param key the name of the lock, or a function that makes it from the arguments of the method
  * @throws {LockUsageError} while decorating, if it cannot work

@@ -141,7 +141,7 @@ describe('the start fails', () => {
       .catch((error: unknown) => error)) as Error & { code?: string; reason?: string };
   };
 
-  test.each([
+  const wrong: [object, string][] = [
     [
       { ttl: 10 },
       'Option "ttl" must be a number of at least 2000 milliseconds and at most 9000000000000, got 10. It is in milliseconds: for 10 seconds write 10000.',
@@ -190,11 +190,15 @@ describe('the start fails', () => {
     ],
     [{ auth: { username: 'app' } }, 'Option "auth" must be an object with username and password'],
     [{ grpcOptions: 5 }, 'Option "grpcOptions" must be an object, got 5.'],
-  ])('with the option %o', async (given, words) => {
-    const error = await failure(given);
-    expect(error).toMatchObject({ name: 'LockUsageError', code: 'LOCK_USAGE', reason: 'option' });
-    expect(error.message).toContain(words);
-  });
+  ];
+  test.each(wrong.map(([given, words]) => ({ given, words })))(
+    'with a bad option: $words',
+    async ({ given, words }) => {
+      const error = await failure(given);
+      expect(error).toMatchObject({ name: 'LockUsageError', code: 'LOCK_USAGE', reason: 'option' });
+      expect(error.message).toContain(words);
+    },
+  );
 
   test.each([
     [null, 'The options of EtcdLockModule must be an object.'],

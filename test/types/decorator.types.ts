@@ -48,6 +48,14 @@ export class Fits {
   use = () => this.hidden();
 }
 
+export abstract class OfItems<T extends { id: string }> {
+  // The compiler cannot compare with a parameter of the class: `any` says so.
+  @DistributedLock((item: any) => `item/${item.id}`)
+  async save(item: T): Promise<T> {
+    return item;
+  }
+}
+
 export class DoesNotFit {
   // @ts-expect-error the key wants another argument
   @DistributedLock((invoice: Invoice) => invoice.id)
