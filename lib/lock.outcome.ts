@@ -34,7 +34,7 @@ export function unavailable(
 }
 
 const UNREACHABLE =
-  'etcd does not answer at {hosts}. Check that it runs there, the option hosts, and with TLS credentials.';
+  'etcd does not answer at {hosts}. Check that it runs there, and the options hosts and (for TLS) credentials.';
 const REFUSED = 'etcd at {hosts} refuses the request. Check auth, credentials, and that the role covers the namespace.';
 const FULL = 'etcd at {hosts} is over its storage quota. Compact and defragment it, then clear its alarm.';
 const UNAVAILABLE: Record<EtcdError['code'], [LockUnavailableError['reason'], string]> = {
