@@ -7,11 +7,17 @@ export function checkConnection({ hosts, credentials, auth, grpcOptions }: Parti
   checkHosts(hosts);
   if (credentials !== undefined) checkCredentials(credentials);
   if (auth !== undefined && (typeof auth?.username !== 'string' || typeof auth.password !== 'string')) {
-    throw badOption('auth', 'an object with username and password', typeof auth);
+    throw badOption('auth', 'an object with username and password', fieldsOf(auth));
   }
   if (grpcOptions !== undefined && (typeof grpcOptions !== 'object' || grpcOptions === null)) {
     throw badOption('grpcOptions', 'an object', grpcOptions);
   }
+}
+
+/** An address is often cut from a list, or comes from a `URL`: spaces around it and a final `/` mean nothing. */
+export function tidyHosts<T>(hosts: T): T {
+  if (Array.isArray(hosts)) return hosts.map(tidyHosts) as T;
+  return typeof hosts === 'string' ? (hosts.trim().replace(/\/$/, '') as T) : hosts;
 }
 
 /** `http://host:port`, with `https` for TLS; the protocol may be left out, an IPv6 address stands in brackets. */
@@ -34,10 +40,19 @@ function isHost(host: unknown): boolean {
   return port >= 1 && port <= 65_535;
 }
 
+/** What was given instead, without its secrets. */
+function fieldsOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return value === null ? 'null' : `a ${typeof value}`;
+  return `an object with ${Object.keys(value).join(' and ') || 'nothing in it'}`;
+}
+
 function checkCredentials(credentials: Required<IOptions>['credentials']): void {
   if (!Buffer.isBuffer(credentials?.rootCertificate)) {
-    const given = typeof credentials === 'string' ? credentials : typeof credentials;
-    throw badOption('credentials', 'an object with the rootCertificate as a Buffer, not as a path', given);
+    throw badOption(
+      'credentials',
+      'an object with the rootCertificate as a Buffer, not as a path',
+      fieldsOf(credentials),
+    );
   }
   const { rootCertificate: ca, privateKey: key, certChain: cert } = credentials;
   if ((key ?? cert) !== undefined && !(Buffer.isBuffer(key) && Buffer.isBuffer(cert))) {

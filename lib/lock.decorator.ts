@@ -2,7 +2,7 @@ import { Logger, UseInterceptors } from '@nestjs/common';
 import { isObservable, Observable } from 'rxjs';
 import { declareSlot, serviceOf } from './lock.binding.js';
 import { hold, leave } from './lock.context.js';
-import { LockUsageError, reported } from './lock.errors.js';
+import { badOption, LockUsageError, reported } from './lock.errors.js';
 import type { Lock } from './lock.handle.js';
 import { DistributedLockInterceptor } from './lock.interceptor.js';
 import { problemOfName } from './lock.names.js';
@@ -25,7 +25,10 @@ type AsyncMethod = (...args: any[]) => Promise<unknown> | Observable<unknown>;
 export type LockDecorator<S, A extends unknown[]> = <T extends AsyncMethod>(
   target: S,
   property: string | symbol,
-  descriptor: TypedPropertyDescriptor<T> & (Parameters<T> extends [...A, ...unknown[]] ? unknown : never),
+  descriptor: TypedPropertyDescriptor<T> &
+    (Parameters<T> extends [...A, ...unknown[]]
+      ? unknown
+      : 'The key function does not fit the arguments of the method'),
 ) => void;
 
 /**
@@ -46,12 +49,20 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
   key: string | LockKeyFunction<S, A>,
   options: DistributedLockOptions = {},
 ): LockDecorator<S, A> {
+  // Without this it would take the class for a key, decorate nothing, and leave the method unlocked.
+  if (arguments.length > 2) {
+    const method = nameOf(key, String(options));
+    throw new LockUsageError(`@DistributedLock on ${method} needs a key: write @DistributedLock('name').`, 'key');
+  }
   return (target, property, descriptor) => {
     const method = nameOf(target, property);
     checkUse(method, target, property, descriptor);
     checkKey(method, key);
     checkLockOptions(options, [...LOCK_OPTIONS, 'instance']);
     const { instance, ...lockOptions } = options;
+    if (instance !== undefined && (typeof instance !== 'string' || instance === '')) {
+      throw badOption('instance', 'a name', instance);
+    }
 
     const original = descriptor.value as unknown as AnyMethod;
     const isInnermost = marksOf(original).length === 0;
@@ -157,6 +168,7 @@ function checkUse(
   const refuse = (what: string): never => {
     throw new LockUsageError(`@DistributedLock cannot decorate ${method}: ${what}`, 'not-bound');
   };
+  if (typeof property === 'object') refuse('TypeScript has to compile with experimentalDecorators, as Nest needs it.');
   if (property === undefined) refuse('it is a class. Decorate its methods.');
   if (typeof target === 'function') refuse('it is static, and Nest injects nothing into classes. Make it a method.');
   const value: unknown = descriptor?.value;

@@ -15,10 +15,10 @@ import { resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
 import { LockService } from './lock.service.js';
 import { getLockServiceToken } from './lock.tokens.js';
 
-// Nest prints these when somebody imports the class alone.
-const OPTIONS = Symbol('options; import EtcdLockModule.forRoot(), not EtcdLockModule');
-const SERVICE = Symbol('lock service; import EtcdLockModule.forRoot(), not EtcdLockModule');
-const INSTANCE = Symbol('instance; import EtcdLockModule.forRoot(), not EtcdLockModule');
+// Nest prints these when somebody imports the class alone, or when a factory asks for what Nest cannot find.
+const OPTIONS = Symbol('options of EtcdLockModule; import it with forRoot() or forRootAsync()');
+const SERVICE = Symbol('service of EtcdLockModule; import it with forRoot() or forRootAsync()');
+const INSTANCE = Symbol('instance of EtcdLockModule; import it with forRoot() or forRootAsync()');
 
 /** What stands beside the options of etcd and its locks, also in `forRootAsync`. */
 export interface EtcdLockModuleExtras {

@@ -7,7 +7,7 @@ const MISSING = new Set(['undefined', 'null', 'NaN']);
 /**
  * What is wrong with the name of a lock, as the end of a sentence; undefined if nothing is. A name is any string of up
  * to 1024 bytes without control characters. A `/` or a `:` divides it into segments, and none of them may be the text
- * of a missing value: `user/undefined` would be one lock for all users.
+ * of a missing value: `user/undefined` would be one lock for all users. Nor may the text of an object be in it.
  */
 export function problemOfName(name: unknown): string | undefined {
   if (typeof name !== 'string') return `must be a string, got ${describe(name)}`;
@@ -16,8 +16,10 @@ export function problemOfName(name: unknown): string | undefined {
   if (/\p{Surrogate}/u.test(name)) return `must be well-formed Unicode, got ${JSON.stringify(name)}`;
   const bytes = Buffer.byteLength(escapeName(name));
   if (bytes > MAX_NAME_BYTES) return `must not be longer than ${MAX_NAME_BYTES} bytes, got ${bytes}`;
-  const missing = name.split(/[/:]/).find((segment) => MISSING.has(segment) || segment.includes('[object '));
+  const segments = name.split(/[/:]/);
+  const missing = segments.find((segment) => MISSING.has(segment));
   if (missing !== undefined) return `has the segment "${missing}", which is the text of a missing value: "${name}"`;
+  if (name.includes('[object ')) return `has the text of an object in it, whose id was meant perhaps: "${name}"`;
   return undefined;
 }
 

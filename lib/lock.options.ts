@@ -1,5 +1,5 @@
 import type { IOptions } from 'etcd3';
-import { checkConnection } from './lock.connection.js';
+import { checkConnection, tidyHosts } from './lock.connection.js';
 import { badOption, LockUsageError, show } from './lock.errors.js';
 
 /**
@@ -47,7 +47,8 @@ export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHand
    */
   lazyConnect?: boolean | undefined;
   /**
-   * How long a shutdown waits for the locks that are held. After it they are lost.
+   * How long a shutdown waits for the locks that are held, after Nest has let the running requests end, for which it
+   * takes as long as they need. After it they are lost.
    * @default 10000
    */
   shutdownTimeout?: number | undefined;
@@ -109,6 +110,7 @@ export const LOCK_OPTIONS: readonly string[] = ['waitTimeout', 'signal', 'maxHol
 export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptions {
   refuseUnknown(given, MODULE_OPTIONS, 'EtcdLockModule');
   const options = { ...DEFAULTS, ...defined(given) };
+  options.hosts = tidyHosts(options.hosts);
   checkNumbers(options);
   checkConnection(options);
   checkNamespace(options.namespace);

@@ -238,7 +238,8 @@ export class LockService implements AsyncDisposable {
   #fail(error: unknown, name: string | undefined): unknown {
     if (!(error instanceof EtcdError)) return reported(error);
     const failure = unavailable(error, name, this.#options.hosts);
-    if (failure.reason !== 'closed') this.#logger.warn(failure.message);
+    if (name === undefined) this.#logger.error(failure.message);
+    else if (failure.reason !== 'closed') this.#logger.warn(failure.message);
     return failure;
   }
 }

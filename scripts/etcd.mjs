@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -36,7 +36,10 @@ export function getEtcd() {
   for (const tool of ['apt-get', 'dpkg-deb']) {
     if (spawnSync(tool, ['--version']).error) return `there is no ${tool} here to get it with`;
   }
-  const work = mkdtempSync(join(tmpdir(), 'etcd-packages-'));
+  // Not in the temp folder: an interrupted run leaves it behind, and the next one clears it away.
+  const work = `${CACHE}-packages`;
+  const unpacked = join(work, 'unpacked');
+  rmSync(work, { recursive: true, force: true });
   try {
     // A package index of its own: the system's may be missing, and only root may refresh it.
     const options = ['lists', 'cache'].map((folder) => {
@@ -49,8 +52,12 @@ export function getEtcd() {
       run('apt-get', ['-qq', ...['APT::Sandbox::User=root', ...options].flatMap((o) => ['-o', o]), ...args], work);
     const failure = apt(['update']) ?? apt(['download', 'etcd-server', 'etcd-client']);
     if (failure) return failure;
-    mkdirSync(CACHE, { recursive: true });
-    return run('sh', ['-c', `for deb in *.deb; do dpkg-deb -x "$deb" "$0" || exit 1; done`, CACHE], work);
+    const unpack = run('sh', ['-c', `for deb in *.deb; do dpkg-deb -x "$deb" "$0" || exit 1; done`, unpacked], work);
+    if (unpack) return unpack;
+    // In one step, so that half of a program is never taken for a program.
+    rmSync(CACHE, { recursive: true, force: true });
+    renameSync(unpacked, CACHE);
+    return undefined;
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -62,7 +69,9 @@ export function getEtcd() {
  * @param {string} cwd
  */
 function run(command, args, cwd) {
-  const { status, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8' });
+  // What the tools themselves write to the temp folder goes with the rest.
+  const env = { ...process.env, TMPDIR: cwd };
+  const { status, stderr, error } = spawnSync(command, args, { cwd, env, encoding: 'utf8' });
   return status === 0 ? undefined : `${command} failed: ${(error?.message ?? stderr).trim().split('\n').at(-1)}`;
 }
 
@@ -114,7 +123,8 @@ export async function startEtcd(more = []) {
       }),
     );
     for (let left = 200; !(await answers(endpoint)); left--) {
-      if (child.exitCode !== null || left === 0) throw new Error(`etcd did not start: ${log.trim()}`);
+      const over = child.signalCode ?? child.exitCode;
+      if (over !== null || left === 0) throw new Error(`${program} did not start (${over}): ${log.trim()}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     return { child, exited };

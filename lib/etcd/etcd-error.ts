@@ -17,7 +17,7 @@ import { EtcdError, type EtcdErrorCode } from '../core/port.js';
 export function etcdError(cause: unknown): EtcdError {
   if (cause instanceof EtcdError) return cause;
   const error = cause instanceof Error ? castGrpcError(cause) : new Error(String(cause));
-  return new EtcdError(codeOf(error), error.message.replace(/^\w+: /, ''), { cause: error });
+  return new EtcdError(codeOf(error), error.message.replace(/^\w+: | Resolution note: $/g, ''), { cause: error });
 }
 
 /**

@@ -121,6 +121,7 @@ describe('@DistributedLock refuses', () => {
     [['a'], 'The key of @DistributedLock on Jobs.run must be a string, got an array.'],
     [{}, 'got an object (Object).'],
     ['user/undefined', 'has the segment "undefined"'],
+    ['user/[object Object]', 'has the text of an object in it'],
     [async () => 'x', 'The key function of @DistributedLock on Jobs.run must not be async.'],
   ])('the key %j', (key, words) => {
     const error = failure(() => {
@@ -133,8 +134,25 @@ describe('@DistributedLock refuses', () => {
     expect(error.message).toContain(words);
   });
 
+  test('that it has no key, which would leave the method unlocked', () => {
+    const error = failure(() => {
+      class Jobs {
+        @(DistributedLock as never as MethodDecorator) async run(): Promise<void> {}
+      }
+      return Jobs;
+    });
+    expect(error).toMatchObject({ code: 'LOCK_USAGE', reason: 'key' });
+    expect(error.message).toBe("@DistributedLock on Jobs.run needs a key: write @DistributedLock('name').");
+  });
+
+  test('to be compiled as a decorator of ECMAScript', () => {
+    const run = () => decorate('x')(async () => {}, { kind: 'method', name: 'run' });
+    expect(failure(run).message).toContain('TypeScript has to compile with experimentalDecorators');
+  });
+
   test.each<[object, string]>([
     [{ waitTimeout: -1 }, 'Option "waitTimeout"'],
+    [{ instance: 3 }, 'Option "instance" must be a name, got 3.'],
     [{ ttl: 5000 }, 'Unknown option "ttl" for a lock.'],
     [null as never, 'The options of a lock must be an object, got null.'],
     [5000 as never, 'The options of a lock must be an object, got 5000.'],

@@ -49,6 +49,12 @@ describe('forRoot', () => {
     await works(module.get(Injected, { strict: false }).locks);
   });
 
+  test('takes addresses as they are cut from a list', async () => {
+    const [host] = inject('endpoints');
+    const imports = [EtcdLockModule.forRoot({ ...options(), hosts: [`${host}/`, ` ${host}`] })];
+    await works((await start({ imports })).get(LockService));
+  });
+
   test('without options means the etcd of this machine', () => {
     expect(EtcdLockModule.forRoot()).toMatchObject({ module: EtcdLockModule, global: true });
   });
@@ -171,7 +177,9 @@ describe('the start fails', () => {
     [{ hosts: 'http://app:secret@a:2379' }, 'got "one with a user". User and password are given as auth.'],
     [{ namespace: 'n'.repeat(1025) }, 'Option "namespace" must be no longer than 1024 characters, got 1025.'],
     [{ waitTimeout: Object.create(null) }, 'got [Object: null prototype] {}'],
-    [{ hosts: 'http://a:2379/' }, 'without a path'],
+    [{ hosts: 'http://a:2379/v3' }, 'without a path'],
+    [{ hosts: ['http://a:2379', ''] }, "got [ 'http://a:2379', '' ]"],
+    [{ credentials: {} }, 'got "an object with nothing in it"'],
     [{ hosts: 'http://a:2379,http://b:2379' }, 'Several members are given as an array.'],
     [{ tll: 5000 }, 'Unknown option "tll" for EtcdLockModule. Known options: hosts, namespace, ttl,'],
     [{ dialTimeout: 5000 }, 'etcd3 ignores it; connectTimeout does what it says.'],
@@ -188,7 +196,10 @@ describe('the start fails', () => {
       { credentials: { rootCertificate: Buffer.from('x'), privateKey: Buffer.from('x'), certChain: Buffer.from('x') } },
       'PEM',
     ],
-    [{ auth: { username: 'app' } }, 'Option "auth" must be an object with username and password'],
+    [
+      { auth: { username: 'app' } },
+      'Option "auth" must be an object with username and password, got "an object with username".',
+    ],
     [{ grpcOptions: 5 }, 'Option "grpcOptions" must be an object, got 5.'],
   ];
   test.each(wrong.map(([given, words]) => ({ given, words })))(
@@ -237,7 +248,7 @@ describe('the start fails', () => {
     const starting = Test.createTestingModule({ imports: [EtcdLockModule] })
       .setLogger(silent)
       .compile();
-    await expect(starting).rejects.toThrow(/import EtcdLockModule\.forRoot\(\), not EtcdLockModule/);
+    await expect(starting).rejects.toThrow(/EtcdLockModule; import it with forRoot\(\) or forRootAsync\(\)/);
   });
 
   test('when nobody listens at the address, and names it', async () => {

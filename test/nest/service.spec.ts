@@ -274,7 +274,7 @@ describe('the method', () => {
     ['user/undefined', 'has the segment "undefined"'],
     ['user:NaN', 'has the segment "NaN"'],
     ['null', 'has the segment "null"'],
-    ['user/[object Object]', 'has the segment "[object Object]"'],
+    ['user/[object Object]', 'has the text of an object in it, whose id was meant perhaps'],
     ['a\nb', 'must not contain control characters'],
     ['\uD800', 'must be well-formed Unicode'],
     ['x'.repeat(1025), 'must not be longer than 1024 bytes, got 1025'],
