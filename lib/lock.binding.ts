@@ -69,8 +69,9 @@ export function bindLockService<T extends object>(object: T, service: LockServic
 }
 
 /** Takes it away again: an object that outlives an application must not keep the closed service of that. */
-export function unbindLockService(object: object, instance: string | undefined): void {
-  Reflect.deleteProperty(object, slotOf(instance));
+export function unbindLockService(object: object, service: LockService, instance: string | undefined): void {
+  const slot = slotOf(instance);
+  if ((object as Record<symbol, unknown>)[slot] === service) Reflect.deleteProperty(object, slot);
 }
 
 /** Whether the object has decorated methods, and nobody has given it a lock service yet. */

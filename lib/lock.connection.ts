@@ -1,4 +1,5 @@
 import type { IOptions } from 'etcd3';
+import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { badOption } from './lock.errors.js';
 
@@ -63,7 +64,8 @@ function checkCredentials(credentials: Required<IOptions>['credentials']): void 
     );
   }
   try {
-    createSecureContext({ ca, ...(key && cert && { key, cert }) });
+    void new X509Certificate(ca);
+    createSecureContext({ ...(key && cert && { key, cert }) });
   } catch (error) {
     throw badOption('credentials', 'certificates and a key in PEM', (error as Error).message);
   }

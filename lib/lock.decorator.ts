@@ -69,9 +69,9 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
     const mark: LockMark = { method };
     const call: Call = {
       mark,
+      original,
       // Beyond the last lock it is the user's code, and whatever that calls or starts is not the request itself.
-      run: (self, args) =>
-        isInnermost ? outsidePipeline(() => original.apply(self, args)) : original.apply(self, args),
+      enter: isInnermost ? outsidePipeline : (run) => run(),
       async acquire(self, args, signal) {
         const pipeline = pipelineOf(mark);
         const signals = [lockOptions.signal, signal, pipeline?.abandoned.signal].filter((each) => each !== undefined);
@@ -101,22 +101,24 @@ type AnyKey = string | LockKeyFunction<unknown, unknown[]>;
 /** One decorated method. */
 interface Call {
   mark: LockMark;
-  run(self: unknown, args: unknown[]): unknown;
+  original: AnyMethod;
+  /** Runs the method, or what it has returned. */
+  enter<T>(run: () => T): T;
   acquire(self: unknown, args: unknown[], signal?: AbortSignal): Promise<Lock>;
 }
 
 /** For a method that is declared to return an Observable: nothing happens before somebody subscribes. */
-function runStream({ acquire, run }: Call, self: unknown, args: unknown[]): Observable<unknown> {
-  const source = () => run(self, args) as Observable<unknown>;
-  return lockedObservable((signal) => acquire(self, args, signal), source);
+function runStream({ acquire, enter, original }: Call, self: unknown, args: unknown[]): Observable<unknown> {
+  const source = () => original.apply(self, args) as Observable<unknown>;
+  return lockedObservable((signal) => acquire(self, args, signal), source, enter);
 }
 
 async function runAsync(call: Call, self: unknown, args: unknown[]): Promise<unknown> {
-  const { mark, run } = call;
+  const { mark, enter, original } = call;
   const pipeline = pipelineOf(mark);
   const lock = await call.acquire(self, args);
   const work = async () => {
-    const returned = run(self, args);
+    const returned = enter(() => original.apply(self, args));
     const result: unknown = await returned;
     if (isObservable(result) ? !pipeline : returned === result) throw reported(notAsync(mark, result));
     return result;
@@ -141,7 +143,7 @@ function handOver(
   else release();
   const acquire = (signal: AbortSignal) =>
     pipeline.unclaimed.delete(release) ? Promise.resolve(lock) : call.acquire(self, args, signal);
-  return lockedObservable(acquire, () => stream);
+  return lockedObservable(acquire, () => stream, call.enter);
 }
 
 /** Passes on what a step gives, and reports it when that is a wrong use. */

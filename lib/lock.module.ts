@@ -132,7 +132,7 @@ export class EtcdLockModule
   /** After the servers have closed: requests whose clients have gone may still run, and hold locks. */
   async onApplicationShutdown(): Promise<void> {
     await this.own?.close();
-    for (const object of this.bound) unbindLockService(object, this.instance.name);
+    for (const object of this.bound) unbindLockService(object, this.service, this.instance.name);
   }
 
   /** A test may have put something else in its place, which has no life of its own. */

@@ -1,22 +1,25 @@
-import { Observable, Subject, takeUntil } from 'rxjs';
+import { Observable, ReplaySubject, takeUntil } from 'rxjs';
 import { leave, within } from './lock.context.js';
 import type { Lock } from './lock.handle.js';
 
 /**
  * An Observable under a lock: each subscription takes the lock first, and gives it back when the source completes,
  * fails, or is unsubscribed from. Nothing is taken before somebody subscribes. The loss of the lock ends it with
- * {@link LockLostError}.
+ * {@link LockLostError}. `enter` stands around the source and its subscription.
  */
 export function lockedObservable<T>(
   acquire: (signal: AbortSignal) => Promise<Lock>,
   source: () => Observable<T>,
+  enter: <R>(run: () => R) => R,
 ): Observable<T> {
   return new Observable<T>((subscriber) => {
     const waiting = new AbortController();
     // A source that emits at once is stopped while `subscribe` has not returned yet, and there is no subscription to end.
-    const stop = new Subject<void>();
+    const stop = new ReplaySubject<void>(1);
     let lock: Lock | undefined;
+    let isOver = false;
     const end = async (tell: () => void): Promise<void> => {
+      isOver = true;
       stop.next();
       if (lock) await leave(lock);
       tell();
@@ -28,18 +31,14 @@ export function lockedObservable<T>(
       const lost = granted.signal;
       if (lost.aborted) return fail(lost.reason);
       lost.addEventListener('abort', () => fail(lost.reason), { once: true });
-      within(granted, () => {
-        source()
-          .pipe(takeUntil(stop))
-          .subscribe({
-            next: (value) => subscriber.next(value),
-            error: fail,
-            complete: () => {
-              if (subscriber.closed || (!granted.held && lost.aborted)) return; // stopped, or told already
-              void end(() => subscriber.complete());
-            },
-          });
-      });
+      const observer = {
+        next: (value: T) => subscriber.next(value),
+        error: fail,
+        complete: () => {
+          if (!isOver) void end(() => subscriber.complete());
+        },
+      };
+      within(granted, () => enter(() => source().pipe(takeUntil(stop)).subscribe(observer)));
     };
     acquire(waiting.signal).then(follow).catch(fail);
     return () => {

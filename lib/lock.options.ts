@@ -21,7 +21,7 @@ export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHand
    */
   ttl?: number | undefined;
   /**
-   * How long `acquire` waits in line. `Infinity` waits for ever, 0 does not wait. It counts from the call.
+   * How long `acquire` waits in line. `Infinity` waits for ever, 0 does not stand in line. It counts from the call.
    * @default 10000
    */
   waitTimeout?: number | undefined;
@@ -36,8 +36,8 @@ export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHand
    */
   maxWaiters?: number | undefined;
   /**
-   * How long the start of the application looks for an etcd that answers before it fails, and likewise every request
-   * that does not wait in line.
+   * How long the start of the application looks for an etcd that answers before it fails, and likewise who wants a lock
+   * without standing in line for it.
    * @default 5000
    */
   connectTimeout?: number | undefined;
@@ -61,7 +61,7 @@ export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHand
 
 /** What one acquisition may set for itself. */
 export interface LockOptions {
-  /** How long to wait in line, in milliseconds from the call; default: that of the module. 0 does not wait. */
+  /** How long to wait in line, in milliseconds from the call; default: that of the module. 0 does not stand in line. */
   waitTimeout?: number | undefined;
   /** Ends the wait; the call rejects with the signal's reason. A lock that is already held is not touched by it. */
   signal?: AbortSignal | undefined;

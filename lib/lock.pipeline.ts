@@ -31,6 +31,7 @@ export class Pipeline {
     this.active = false;
     this.abandon();
     for (const release of this.unclaimed) release();
+    this.unclaimed.clear();
   }
 }
 

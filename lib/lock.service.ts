@@ -151,7 +151,7 @@ export class LockService implements AsyncDisposable {
    * @throws what {@link acquire} throws
    */
   async withLock<T>(name: string, fn: (lock: Lock) => T | Promise<T>, options: LockOptions = {}): Promise<T> {
-    if (typeof fn !== 'function') throw badOption('fn', 'a function to run under the lock', fn);
+    if (typeof fn !== 'function') throw reported(badOption('fn', 'a function to run under the lock', fn));
     const lock = await this.acquire(name, options);
     return await hold(lock, () => fn(lock));
   }
@@ -238,8 +238,7 @@ export class LockService implements AsyncDisposable {
   #fail(error: unknown, name: string | undefined): unknown {
     if (!(error instanceof EtcdError)) return reported(error);
     const failure = unavailable(error, name, this.#options.hosts);
-    if (name === undefined) this.#logger.error(failure.message);
-    else if (failure.reason !== 'closed') this.#logger.warn(failure.message);
+    if (failure.reason !== 'closed') this.#logger[name === undefined ? 'error' : 'warn'](failure.message);
     return failure;
   }
 }

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,6 +34,7 @@ try {
 
 async function demo() {
   if (!givenEndpoints() && !findProgram('etcd')) fail(HOW_TO_GET_ETCD);
+  await step('Building the package and the sample app', build);
   const etcd = givenEndpoints() ? undefined : await step('Starting etcd', () => startEtcd());
   const apps = await step(`Starting ${PROCESSES} processes of the sample app, with one database file`, () => {
     const env = {
@@ -63,6 +65,14 @@ async function demo() {
     await etcd?.stop();
   });
   return report(off, on, paused, killed);
+}
+
+async function build() {
+  const npm = spawn('npm', ['run', '--silent', 'build:sample'], { shell: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [npm.stdout, npm.stderr]) stream.on('data', (chunk) => (output += chunk));
+  const code = await new Promise((resolve) => npm.once('close', resolve));
+  if (code !== 0) throw new Error(`The build failed:\n${output}`);
 }
 
 /**

@@ -33,9 +33,10 @@ export class Hold {
   ) {
     this.#stopListening = session.lost.on((reason) => this.lost.set(reason));
     this.#until = session.clock.now() + maxHold;
-    this.#stopMaxHold = session.clock.after(maxHold, () => this.#overdue());
-    this.lost.on(() => {
+    this.#stopMaxHold = session.clock.after(maxHold, () => this.lost.set('max-hold'));
+    this.lost.on((reason) => {
       this.#stopMaxHold();
+      if (reason === 'max-hold') void this.release();
       this.ended.set('lost');
     });
   }
@@ -48,27 +49,28 @@ export class Hold {
     return this.grant.grantedAt << TOKEN_SHIFT;
   }
 
-  /** As {@link Session.alive}, it looks at the clock and at the session, and waits for nobody to be told. */
   get held(): boolean {
     if (this.#releasing) return false;
-    if (!this.session.alive) this.lost.set(this.session.lost.value!);
-    else if (this.session.clock.now() >= this.#until) this.#overdue();
+    this.#look();
     return !this.lost.isSet;
   }
 
   get remaining(): number {
-    return this.held ? Math.min(this.session.remaining, this.#until - this.session.clock.now()) : 0;
+    return this.held ? Math.max(0, Math.min(this.session.remaining, this.#until - this.session.clock.now())) : 0;
   }
 
   /** Gives the lock back. Resolves when etcd has confirmed it, or after a short time if it does not. */
   release(): Promise<void> {
+    if (!this.#releasing) this.#look(); // what is lost is not given back, and its holder has to hear of it
     this.#releasing ??= this.#release();
     return this.#releasing;
   }
 
-  #overdue(): void {
-    this.lost.set('max-hold');
-    void this.release();
+  /** Notes a loss that no timer has told of yet. As {@link Session.alive}, it looks at the clock. */
+  #look(): void {
+    if (this.lost.isSet) return;
+    if (!this.session.alive) this.lost.set(this.session.lost.value!);
+    else if (this.session.clock.now() >= this.#until) this.lost.set('max-hold');
   }
 
   async #release(): Promise<void> {

@@ -20,15 +20,16 @@ export class Latch<T> {
   set(value: T): void {
     if (this.#state) return;
     this.#state = { value };
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
     const errors: unknown[] = [];
-    for (const listener of this.#listeners) {
+    for (const listener of listeners) {
       try {
         listener(value);
       } catch (error) {
         errors.push(error);
       }
     }
-    this.#listeners.clear();
     if (errors.length > 0) throw errors[0];
   }
 

@@ -43,7 +43,7 @@ export interface LockQueueOptions {
   connectTimeout: number;
 }
 
-/** After its wait has ended, a caller still waits this long for its ticket to be deleted. */
+/** After its wait has ended, a caller still waits this long for its ticket to be deleted, unless etcd is down anyway. */
 const CLEANUP_GRACE = 1_000;
 /** What the callers of one lock in this process share. */
 class Line {
@@ -107,13 +107,17 @@ export class LockQueue {
     const wait = { timeout: this.options.connectTimeout, signal };
     const contact = new Contact(this.clock);
     try {
-      return await this.#serve(wait, contact, async (session, waiter) => {
+      const outcome = await this.#serve(wait, contact, async (session, waiter) => {
         const { ticket, place } = await this.#put(session, keyPrefix, waiter, 'if free');
         const { first, seenAt, head } = place;
         return await this.#use(ticket, waiter, maxHold, async () =>
           first ? seenAt : { refused: 'busy', holder: head && participant(head) },
         );
       });
+      // Who does not wait in line can only have waited for etcd.
+      const late = 'refused' in outcome && outcome.refused === 'timeout';
+      if (late) throw new EtcdError('unreachable', `no answer within ${wait.timeout} ms`);
+      return outcome;
     } finally {
       contact.end();
     }
@@ -145,15 +149,21 @@ export class LockQueue {
     });
     this.#running.add(running);
     const overdue = new Latch<void>();
+    let outage: EtcdError | undefined;
     let stopTimer: (() => void) | undefined;
-    waiter.over.on(() => (stopTimer = this.clock.after(CLEANUP_GRACE, () => overdue.set())));
+    waiter.over.on(() => {
+      // Now, because an answer that comes later would make it look as if somebody else had the lock.
+      if (contact.isDown(waiter.since)) outage = contact.outage(waiter.since);
+      if (outage) overdue.set();
+      else stopTimer = this.clock.after(CLEANUP_GRACE, () => overdue.set());
+    });
     try {
       return await until(running, overdue);
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
       if (waiter.over.value === 'aborted') throw wait.signal!.reason;
       if (waiter.over.value === 'closed') throw new EtcdError('closed', 'the lock service is being closed');
-      const outage = contact.outage(waiter.since);
+      outage ??= contact.outage(waiter.since);
       if (outage) throw outage;
       return { refused: 'timeout', holder: contact.holder };
     } finally {
@@ -174,6 +184,7 @@ export class LockQueue {
         if (error instanceof Interrupted || error instanceof TicketGone) continue;
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
         waiter.failed(error);
+        waiter.contact.backOff();
       }
     }
   }
@@ -191,6 +202,7 @@ export class LockQueue {
         if (waiter.over.isSet) throw new Interrupted(waiter.over);
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
         waiter.failed(error);
+        waiter.contact.backOff();
       }
       await waiter.contact.ready(waiter.over, session.lost);
     }

@@ -1,11 +1,11 @@
 import { UnsettledWrite } from './guard.js';
 import { untilDeleted } from './key-watch.js';
 import { queueRange, ticketKey, ticketValue } from './keys.js';
-import { until } from './latch.js';
+import { sleep, until } from './latch.js';
 import { EtcdError, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
 import { turn } from './turn.js';
-import type { Waiter } from './waiter.js';
+import { LONGEST_PAUSE, RETRY_PAUSE, type Waiter } from './waiter.js';
 
 /** Where a ticket stands, at a revision of etcd. */
 export interface Place {
@@ -117,7 +117,7 @@ export class Ticket {
   /** One consistent read, repeated until etcd answers: the place in the line is kept as long as the session lives. */
   async #read(waiter: Waiter, success: readonly Op[]): Promise<TxnResponse> {
     const { session } = this;
-    for (;;) {
+    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       try {
         const answer = await until(session.port.txn({ success }), waiter.over, session.lost);
         waiter.contact.answered();
@@ -126,7 +126,7 @@ export class Ticket {
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
         waiter.failed(error);
       }
-      await waiter.contact.ready(waiter.over, session.lost);
+      await sleep(session.clock, pause, waiter.over, session.lost);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { onAbort } from './abort.js';
 import type { Clock } from './clock.js';
 import { participant, type Participant } from './keys.js';
 import { Latch, sleep, until, type Ending } from './latch.js';
@@ -13,8 +14,10 @@ export interface WaitOptions {
 }
 
 /** Pause after a failure of etcd; it doubles from the first one to the longest. */
-const RETRY_PAUSE = 100;
-const LONGEST_PAUSE = 2_000;
+export const RETRY_PAUSE = 100;
+export const LONGEST_PAUSE = 2_000;
+/** After so long the attempt of a call is given up. */
+const LONGEST_ANSWER = 1_000;
 
 /**
  * What those who want the same lock know of etcd: whoever asks speaks for all. It tells an outage from a busy lock also
@@ -24,11 +27,13 @@ export class Contact {
   /** Who had the lock when one of us last looked. */
   holder: Participant | undefined;
   #answeredAt = -Infinity;
-  /** The last failure of each who has had no answer since, and is still here. */
+  /** The failures since the last answer, of those who are still here. */
   readonly #failures = new Map<Waiter, EtcdError>();
   #pause: Promise<void> | undefined;
   #nextPause = RETRY_PAUSE;
-  readonly #over = new Latch<void>();
+  /** Ends the pause. */
+  #resume = new Latch<void>();
+  #isOver = false;
 
   constructor(readonly clock: Clock) {}
 
@@ -36,21 +41,32 @@ export class Contact {
     this.#answeredAt = this.clock.now();
     this.#failures.clear();
     this.#nextPause = RETRY_PAUSE;
+    this.#resume.set();
     if (head) this.holder = participant(head);
   }
 
   failed(waiter: Waiter, error: EtcdError): void {
     this.#failures.set(waiter, error);
-    if (this.#pause) return;
-    this.#pause = sleep(this.clock, this.#nextPause, this.#over)
+  }
+
+  /** Keeps everybody from putting a ticket for a while, so that nobody overtakes the one who could not. */
+  backOff(): void {
+    if (this.#pause || this.#isOver) return;
+    this.#resume = new Latch();
+    this.#pause = sleep(this.clock, this.#nextPause, this.#resume)
       .catch(() => {})
       .finally(() => (this.#pause = undefined));
     this.#nextPause = Math.min(this.#nextPause * 2, LONGEST_PAUSE);
   }
 
-  /** Resolves when etcd may be asked (again). Rejects when one of the endings comes first. */
+  /** Resolves when a ticket may be put (again). Rejects when one of the endings comes first. */
   async ready(...endings: readonly Ending[]): Promise<void> {
     if (this.#pause) await until(this.#pause, ...endings);
+  }
+
+  /** Whether etcd is known not to answer: it has failed to, or has not for longer than any answer takes. */
+  isDown(since: number): boolean {
+    return this.#failures.size > 0 || (this.#answeredAt < since && this.clock.now() - since >= LONGEST_ANSWER);
   }
 
   /** Why etcd could not be asked since that time; undefined if it answered. */
@@ -67,22 +83,9 @@ export class Contact {
 
   /** Nobody is here any more. */
   end(): void {
-    this.#over.set();
+    this.#isOver = true;
+    this.#resume.set();
   }
-}
-
-/** One listener for each signal, however many wait with it: Node warns of a leak when there are more than ten. */
-const aborts = new WeakMap<AbortSignal, Latch<void>>();
-
-function abortOf(signal: AbortSignal): Latch<void> {
-  let abort = aborts.get(signal);
-  if (!abort) {
-    abort = new Latch<void>();
-    aborts.set(signal, abort);
-    if (signal.aborted) abort.set();
-    else signal.addEventListener('abort', () => abort!.set(), { once: true });
-  }
-  return abort;
 }
 
 /** One caller who wants a lock, from the call until he is served or told. */
@@ -101,7 +104,7 @@ export class Waiter {
   ) {
     this.since = clock.now();
     this.#stops = [
-      signal ? abortOf(signal).on(() => this.over.set('aborted')) : () => {},
+      signal ? onAbort(signal, () => this.over.set('aborted')) : () => {},
       clock.after(timeout, () => this.over.set('timeout')),
       closing.on(() => this.over.set('closed')),
     ];

@@ -63,7 +63,7 @@ export class MemoryEtcd {
   }
 
   range({ sort, limit, keysOnly, maxCreateRevision, ...range }: RangeRequest): KeyValue[] {
-    let found = this.#keys.range(range, sort || maxCreateRevision !== undefined ? undefined : limit);
+    let found = this.#keys.range(range, sort || maxCreateRevision !== undefined ? undefined : limit || undefined);
     if (maxCreateRevision !== undefined) found = found.filter((kv) => kv.createRevision <= maxCreateRevision);
     if (sort) found.sort((a, b) => Number(a.createRevision - b.createRevision) * (sort === 'oldest' ? 1 : -1));
     if (limit) found = found.slice(0, limit);

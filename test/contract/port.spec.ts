@@ -109,6 +109,10 @@ describe.each(BACKENDS)('the port over %s', (name) => {
       expect(await names({ sort: 'newest' })).toEqual(['b', 'a', 'c']);
     });
 
+    test('are not cut by a limit of 0', async () => {
+      expect(await names({ limit: 0 })).toEqual(['a', 'b', 'c']);
+    });
+
     test('are cut by limit and by create revision', async () => {
       const [, a] = await read({ sort: 'oldest' });
       expect(await names({ sort: 'oldest', limit: 1 })).toEqual(['c']);

@@ -28,6 +28,16 @@ test('the end of maxHold is known before any timer runs', async () => {
   expect(hold.ended.value).toBe('lost');
 });
 
+test('what is lost already is not given back, and its holder hears of it', async () => {
+  const [short, long] = [new Hold(session, grant('x'), 1_000), new Hold(session, grant('y'), Infinity)];
+  clock.freeze(1_000);
+  await short.release();
+  expect(short.lost.value).toBe('max-hold');
+  clock.freeze(10_000);
+  await long.release();
+  expect(long.lost.value).toBe('lease-expired');
+});
+
 test('who hears of one loss finds the others lost as well, also those that are told later', () => {
   const [first, second] = [new Hold(session, grant('x'), Infinity), new Hold(session, grant('y'), Infinity)];
   const seen: unknown[] = [];

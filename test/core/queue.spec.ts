@@ -4,6 +4,7 @@ import { EtcdError, type TxnRequest } from '../../lib/core/port.js';
 import { LockService } from '../../lib/index.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
 import { FaultPort, puts, type Fault } from '../support/fault-port.js';
+import { calm, ManualClock } from '../support/manual-clock.js';
 
 /** What becomes of a lock when requests or their answers are lost. */
 let etcd: MemoryEtcd;
@@ -109,6 +110,19 @@ describe('the callers of a process keep their order', () => {
     expect(order).toEqual([1, 2, 3]);
   });
 
+  test('and a failure to look at the line keeps nobody out of it', async () => {
+    const held = await other.acquire('x');
+    const first = served([], 1);
+    await expect.poll(() => queue().length).toBe(2);
+    port.txnFault = (request) => (looks(request) ? 'before' : undefined);
+    await held.release(); // the first one cannot see it
+    await expect.poll(() => port.lost).toBeGreaterThan(1);
+    const second = served([], 2);
+    await expect.poll(() => queue().length).toBe(2);
+    port.txnFault = () => undefined;
+    await Promise.all([first, second]);
+  });
+
   test('when there is no session for a while', async () => {
     const opening = new LockService({ shutdownTimeout: 0 }, { port });
     port.txnFault = () => 'before';
@@ -152,6 +166,28 @@ test('many may wait with one signal, and Node does not take it for a leak', asyn
   expect(warnings).toEqual([]);
 });
 
+test('an answer that comes after the last moment does not make an outage look like a busy lock', async () => {
+  let answer!: () => void;
+  port.around = async (request, run) => {
+    if (takesTicket(request)) await new Promise<void>((resolve) => (answer = resolve));
+    return await run();
+  };
+  const hasty = new LockService({ shutdownTimeout: 0, connectTimeout: 50 }, { port });
+  for (const attempt of [
+    () => hasty.tryAcquire('x'),
+    () => hasty.acquire('x', { waitTimeout: 0 }),
+    () => hasty.acquire('x', { waitTimeout: 1_100 }),
+  ]) {
+    const outcome = attempt().catch((error: unknown) => error);
+    await expect.poll(() => answer).toBeDefined();
+    const late = setTimeout(answer, 1_200);
+    expect(await outcome).toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'unreachable' });
+    clearTimeout(late);
+    answer();
+  }
+  await hasty.close();
+});
+
 describe('while etcd does not answer', () => {
   const silence = () => (port.txnFault = () => 'before');
 
@@ -159,6 +195,24 @@ describe('while etcd does not answer', () => {
     silence();
     const failure = await locks.acquire('x', { waitTimeout: 150 }).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'unreachable', status: 503 });
+  });
+
+  test('its caller does not wait any longer for what cannot be cleaned up now', async () => {
+    const clock = new ManualClock();
+    const slow = new LockService({ shutdownTimeout: 0 }, { port, clock });
+    await slow.connect();
+    silence();
+    let ended: unknown;
+    slow.acquire('x', { waitTimeout: 2_000 }).catch((error: unknown) => (ended = error));
+    await clock.advance(1_999);
+    expect(ended).toBeUndefined();
+    await clock.advance(1);
+    await calm();
+    expect(ended).toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'unreachable' });
+    port.txnFault = () => undefined;
+    const closing = slow.close();
+    await clock.advance(10_000);
+    await closing;
   });
 
   test('a wait in line that loses etcd ends as an outage as well', async () => {

@@ -15,7 +15,7 @@ import {
   type Type,
 } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
-import { interval, map, NEVER, Observable, of, Subject, take, timeout } from 'rxjs';
+import { defer, interval, map, NEVER, Observable, of, Subject, take, timeout } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { currentLock, DistributedLock, DistributedLockInterceptor, LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
@@ -173,7 +173,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
     @Injectable()
     class Impatient implements NestInterceptor {
       intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-        return next.handle().pipe(timeout(30));
+        return next.handle().pipe(timeout(200)); // the lock is held by then
       }
     }
     @Controller()
@@ -202,6 +202,28 @@ describe.each(PLATFORMS)('on %s', (platform) => {
       async run(key?: string): Promise<void> {
         ran.push(key ?? 'request');
         if (!key) void this.run('background');
+      }
+    }
+    await serve(Background);
+    const lock = await other.acquire('background');
+    expect((await get('background')).status).toBe(200);
+    await waiters('background', 1);
+    await lock.release();
+    await eventually(() => expect(ran).toEqual(['request', 'background']));
+  });
+
+  test('nor is what the Observable of a handler starts', async () => {
+    const ran: string[] = [];
+    @Controller()
+    class Background {
+      @Get('background')
+      @DistributedLock((key = 'request') => key)
+      run(key?: string): Observable<string> {
+        return defer(() => {
+          ran.push(key ?? 'request');
+          if (!key) this.run('background').subscribe();
+          return of('done');
+        });
       }
     }
     await serve(Background);
