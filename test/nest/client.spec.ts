@@ -193,6 +193,15 @@ describe.each(PLATFORMS)('on %s', (platform) => {
     await nothingHeld();
   });
 
+  /** What the handler has started waits for a lock when its request is answered, and gets it later. */
+  const outlives = async (controller: Type) => {
+    await serve(controller);
+    const lock = await other.acquire('background');
+    expect((await get('background')).status).toBe(200);
+    await waiters('background', 1);
+    await lock.release();
+  };
+
   test('what a handler starts and does not wait for is not ended with its request', async () => {
     const ran: string[] = [];
     @Controller()
@@ -204,11 +213,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
         if (!key) void this.run('background');
       }
     }
-    await serve(Background);
-    const lock = await other.acquire('background');
-    expect((await get('background')).status).toBe(200);
-    await waiters('background', 1);
-    await lock.release();
+    await outlives(Background);
     await eventually(() => expect(ran).toEqual(['request', 'background']));
   });
 
@@ -226,11 +231,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
         });
       }
     }
-    await serve(Background);
-    const lock = await other.acquire('background');
-    expect((await get('background')).status).toBe(200);
-    await waiters('background', 1);
-    await lock.release();
+    await outlives(Background);
     await eventually(() => expect(ran).toEqual(['request', 'background']));
   });
 
