@@ -65,7 +65,7 @@ function checkCredentials(credentials: Required<IOptions>['credentials']): void 
   }
   try {
     void new X509Certificate(ca);
-    createSecureContext({ ...(key && cert && { key, cert }) });
+    if (key && cert) createSecureContext({ key, cert });
   } catch (error) {
     throw badOption('credentials', 'certificates and a key in PEM', (error as Error).message);
   }

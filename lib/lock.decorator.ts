@@ -2,13 +2,14 @@ import { Logger, UseInterceptors } from '@nestjs/common';
 import { isObservable, Observable } from 'rxjs';
 import { declareSlot, serviceOf } from './lock.binding.js';
 import { hold, leave } from './lock.context.js';
-import { badOption, LockUsageError, reported } from './lock.errors.js';
+import { LockUsageError, reported } from './lock.errors.js';
 import type { Lock } from './lock.handle.js';
 import { DistributedLockInterceptor } from './lock.interceptor.js';
 import { problemOfName } from './lock.names.js';
 import { lockedObservable } from './lock.observable.js';
 import { checkLockOptions, LOCK_OPTIONS, type LockOptions } from './lock.options.js';
 import { LOCK_MARKS, marksOf, outsidePipeline, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
+import { checkInstance } from './lock.tokens.js';
 
 /** What `@DistributedLock` takes beside the key. */
 export interface DistributedLockOptions extends LockOptions {
@@ -60,9 +61,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
     checkKey(method, key);
     checkLockOptions(options, [...LOCK_OPTIONS, 'instance']);
     const { instance, ...lockOptions } = options;
-    if (instance !== undefined && (typeof instance !== 'string' || instance === '')) {
-      throw badOption('instance', 'a name', instance);
-    }
+    checkInstance(instance);
 
     const original = descriptor.value as unknown as AnyMethod;
     const isInnermost = marksOf(original).length === 0;

@@ -13,7 +13,7 @@ import { bindLockService, isUnbound, unbindLockService } from './lock.binding.js
 import { badOption, LockUsageError } from './lock.errors.js';
 import { resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
 import { LockService } from './lock.service.js';
-import { getLockServiceToken } from './lock.tokens.js';
+import { checkInstance, getLockServiceToken } from './lock.tokens.js';
 
 // Nest prints these when somebody imports the class alone, or when a factory asks for what Nest cannot find.
 const OPTIONS = Symbol('options of EtcdLockModule; import it with forRoot() or forRootAsync()');
@@ -175,7 +175,5 @@ function checkExtras(extras: EtcdLockModuleExtras): void {
   }
   const { isGlobal, instance } = extras;
   if (isGlobal !== undefined && typeof isGlobal !== 'boolean') throw badOption('isGlobal', 'true or false', isGlobal);
-  if (instance !== undefined && (typeof instance !== 'string' || instance === '')) {
-    throw badOption('instance', 'a name', instance);
-  }
+  checkInstance(instance);
 }

@@ -1,4 +1,5 @@
 import { Inject } from '@nestjs/common';
+import { badOption } from './lock.errors.js';
 import { LockService } from './lock.service.js';
 
 /** The injection token of the lock service of an instance; without a name, that is the class itself. */
@@ -15,4 +16,10 @@ export function getLockServiceToken(instance?: string): typeof LockService | str
  */
 export function InjectLockService(instance?: string): ParameterDecorator & PropertyDecorator {
   return Inject(getLockServiceToken(instance));
+}
+
+/** Throws {@link LockUsageError} for what cannot be the name of an instance. */
+export function checkInstance(instance: unknown): void {
+  if (instance === undefined || (typeof instance === 'string' && instance !== '')) return;
+  throw badOption('instance', 'a name', instance);
 }

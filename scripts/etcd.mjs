@@ -152,7 +152,10 @@ export async function startEtcd(more = []) {
   };
 }
 
-/** @param {string} endpoint */
+/**
+ * Whether a healthy etcd is there.
+ * @param {string} endpoint
+ */
 export async function answers(endpoint) {
   const url = endpoint.includes('://') ? endpoint : `http://${endpoint}`;
   try {

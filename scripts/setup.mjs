@@ -20,8 +20,9 @@ const endpoints = givenEndpoints();
 if (endpoints) {
   step(`Using the etcd of ETCD_ENDPOINTS: ${endpoints.join(', ')}`);
   const healthy = await Promise.all(endpoints.map(answers));
-  if (!healthy.includes(true))
-    fail(`No etcd answers there. Start it, or unset ETCD_ENDPOINTS: then one is started for you.`);
+  if (!healthy.includes(true)) {
+    fail('No etcd answers there. Start it, or unset ETCD_ENDPOINTS: then one is started for you.');
+  }
 } else if (!findProgram('etcd')) {
   step("Getting etcd from Debian's packages into .cache, without installing it");
   const problem = getEtcd();

@@ -23,8 +23,11 @@ export interface EtcdPort {
   close(): void;
 }
 
+/** How long one attempt of a call may take, in milliseconds. A healthy etcd answers in a few; a hung one never does. */
+export const ATTEMPT_TIMEOUT = 1_000;
+
 export interface CallOptions {
-  /** How long one attempt may take, in milliseconds. Default 1000. */
+  /** How long one attempt may take, in milliseconds. Default {@link ATTEMPT_TIMEOUT}. */
   timeout?: number;
 }
 

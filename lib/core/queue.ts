@@ -45,6 +45,7 @@ export interface LockQueueOptions {
 
 /** After its wait has ended, a caller still waits this long for its ticket to be deleted, unless etcd is down anyway. */
 const CLEANUP_GRACE = 1_000;
+
 /** What the callers of one lock in this process share. */
 class Line {
   callers = 0;
@@ -183,7 +184,7 @@ export class LockQueue {
         if (waiter.over.isSet) throw new Interrupted(waiter.over);
         if (error instanceof Interrupted || error instanceof TicketGone) continue;
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-        waiter.failed(error);
+        waiter.contact.failed(waiter, error);
         waiter.contact.backOff();
       }
     }
@@ -201,7 +202,7 @@ export class LockQueue {
         await atMost(this.clock, CLEANUP_GRACE, ticket.discard());
         if (waiter.over.isSet) throw new Interrupted(waiter.over);
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-        waiter.failed(error);
+        waiter.contact.failed(waiter, error);
         waiter.contact.backOff();
       }
       await waiter.contact.ready(waiter.over, session.lost);

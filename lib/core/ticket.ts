@@ -124,7 +124,7 @@ export class Ticket {
         return answer;
       } catch (error) {
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-        waiter.failed(error);
+        waiter.contact.failed(waiter, error);
       }
       await sleep(session.clock, pause, waiter.over, session.lost);
     }

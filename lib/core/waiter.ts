@@ -2,7 +2,7 @@ import { onAbort } from './abort.js';
 import type { Clock } from './clock.js';
 import { participant, type Participant } from './keys.js';
 import { Latch, sleep, until, type Ending } from './latch.js';
-import { EtcdError, type KeyValue } from './port.js';
+import { ATTEMPT_TIMEOUT, EtcdError, type KeyValue } from './port.js';
 
 /** What ends a wait from outside. */
 export type WaitEnd = 'timeout' | 'aborted' | 'closed';
@@ -16,8 +16,6 @@ export interface WaitOptions {
 /** Pause after a failure of etcd; it doubles from the first one to the longest. */
 export const RETRY_PAUSE = 100;
 export const LONGEST_PAUSE = 2_000;
-/** After so long the attempt of a call is given up. */
-const LONGEST_ANSWER = 1_000;
 
 /**
  * What those who want the same lock know of etcd: whoever asks speaks for all. It tells an outage from a busy lock also
@@ -45,6 +43,7 @@ export class Contact {
     if (head) this.holder = participant(head);
   }
 
+  /** Etcd did not answer this waiter. */
   failed(waiter: Waiter, error: EtcdError): void {
     this.#failures.set(waiter, error);
   }
@@ -66,7 +65,7 @@ export class Contact {
 
   /** Whether etcd is known not to answer: it has failed to, or has not for longer than any answer takes. */
   isDown(since: number): boolean {
-    return this.#failures.size > 0 || (this.#answeredAt < since && this.clock.now() - since >= LONGEST_ANSWER);
+    return this.#failures.size > 0 || (this.#answeredAt < since && this.clock.now() - since >= ATTEMPT_TIMEOUT);
   }
 
   /** Why etcd could not be asked since that time; undefined if it answered. */
@@ -108,11 +107,6 @@ export class Waiter {
       clock.after(timeout, () => this.over.set('timeout')),
       closing.on(() => this.over.set('closed')),
     ];
-  }
-
-  /** Etcd did not answer him. */
-  failed(error: EtcdError): void {
-    this.contact.failed(this, error);
   }
 
   leave(): void {

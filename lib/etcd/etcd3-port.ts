@@ -1,6 +1,7 @@
 import type { CallOptions as GrpcOptions } from '@grpc/grpc-js';
 import type { Etcd3, ILeaseKeepAliveRequest, ILeaseKeepAliveResponse, IWatchRequest, IWatchResponse } from 'etcd3';
 import {
+  ATTEMPT_TIMEOUT,
   EtcdError,
   type CallOptions,
   type EtcdPort,
@@ -21,8 +22,6 @@ import * as wire from './wire.js';
 
 /** How often one call may log in anew. Once would do, if users and roles could not change again meanwhile. */
 const MAX_LOGINS = 2;
-/** How long one attempt of a call may take, in milliseconds. A healthy etcd answers in a few; a hung one never does. */
-const ATTEMPT_TIMEOUT = 1_000;
 
 /**
  * etcd over gRPC, through the raw clients of etcd3. Its `Lock`, `Lease`, `Watcher` and `Election` are not used: they

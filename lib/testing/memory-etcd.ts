@@ -63,10 +63,11 @@ export class MemoryEtcd {
   }
 
   range({ sort, limit, keysOnly, maxCreateRevision, ...range }: RangeRequest): KeyValue[] {
-    let found = this.#keys.range(range, sort || maxCreateRevision !== undefined ? undefined : limit || undefined);
+    const most = limit || Infinity; // as etcd: 0 is no limit
+    let found = this.#keys.range(range, sort || maxCreateRevision !== undefined ? Infinity : most);
     if (maxCreateRevision !== undefined) found = found.filter((kv) => kv.createRevision <= maxCreateRevision);
     if (sort) found.sort((a, b) => Number(a.createRevision - b.createRevision) * (sort === 'oldest' ? 1 : -1));
-    if (limit) found = found.slice(0, limit);
+    found = found.slice(0, most);
     return keysOnly ? found.map((kv) => Object.assign({}, kv, { value: '' })) : found;
   }
 

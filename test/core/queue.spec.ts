@@ -167,7 +167,7 @@ test('many may wait with one signal, and Node does not take it for a leak', asyn
 });
 
 test('an answer that comes after the last moment does not make an outage look like a busy lock', async () => {
-  let answer!: () => void;
+  let answer: (() => void) | undefined;
   port.around = async (request, run) => {
     if (takesTicket(request)) await new Promise<void>((resolve) => (answer = resolve));
     return await run();
@@ -178,12 +178,13 @@ test('an answer that comes after the last moment does not make an outage look li
     () => hasty.acquire('x', { waitTimeout: 0 }),
     () => hasty.acquire('x', { waitTimeout: 1_100 }),
   ]) {
+    answer = undefined;
     const outcome = attempt().catch((error: unknown) => error);
     await expect.poll(() => answer).toBeDefined();
-    const late = setTimeout(answer, 1_200);
+    const late = setTimeout(answer!, 1_200);
     expect(await outcome).toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'unreachable' });
     clearTimeout(late);
-    answer();
+    answer!();
   }
   await hasty.close();
 });

@@ -187,6 +187,10 @@ describe('the start fails', () => {
     [{ ttl: 1999 }, 'got 1999.'],
     [{ credentials: 'ca.pem' }, 'Option "credentials" must be an object with the rootCertificate as a Buffer'],
     [{ credentials: { rootCertificate: 'ca.pem' } }, 'Option "credentials" must be an object with the rootCertificate'],
+    [
+      { credentials: { rootCertificate: Buffer.from('x') } },
+      'Option "credentials" must be certificates and a key in PEM',
+    ],
     [{ credentials: { rootCertificate: Buffer.from('x'), privateKey: 'key.pem' } }, 'both privateKey and certChain as'],
     [
       { credentials: { rootCertificate: Buffer.from('x'), privateKey: Buffer.from('x') } },
