@@ -1,5 +1,5 @@
 export type { Participant } from './core/keys.js';
-export type { LossReason } from './core/session.js';
+export type { LossReason } from './core/audit.js';
 export { bindLockService } from './lock.binding.js';
 export { currentLock } from './lock.context.js';
 export {

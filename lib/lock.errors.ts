@@ -1,7 +1,7 @@
 import { IntrinsicException, Logger } from '@nestjs/common';
 import { inspect } from 'node:util';
 import type { Participant } from './core/keys.js';
-import type { LossReason } from './core/session.js';
+import type { LossReason } from './core/audit.js';
 
 /** The stable name of a kind of error, the same across versions and copies of this package. */
 export type LockErrorCode = 'LOCK_NOT_ACQUIRED' | 'LOCK_LOST' | 'LOCK_UNAVAILABLE' | 'LOCK_USAGE';

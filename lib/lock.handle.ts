@@ -54,11 +54,11 @@ export class HeldLock implements Lock {
   }
 
   get key(): string {
-    return this.#hold.grant.key;
+    return this.#hold.key;
   }
 
   get revision(): bigint {
-    return this.#hold.grant.revision;
+    return this.#hold.revision;
   }
 
   get fencingToken(): bigint {

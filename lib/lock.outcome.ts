@@ -1,5 +1,5 @@
 import { EtcdError } from './core/port.js';
-import type { Refusal } from './core/queue.js';
+import type { Refusal } from './core/waiter.js';
 import { LockNotAcquiredError, LockUnavailableError } from './lock.errors.js';
 import type { ResolvedOptions } from './lock.options.js';
 

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
+import { Batching } from './core/batching.js';
 import { SystemClock, type Clock } from './core/clock.js';
 import type { Hold } from './core/hold.js';
 import { escapeName, type Participant } from './core/keys.js';
@@ -7,6 +8,7 @@ import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
 import { LockQueue } from './core/queue.js';
 import { SessionKeeper } from './core/session-keeper.js';
+import { WatchMux } from './core/watch-mux.js';
 import { Etcd3Port } from './etcd/etcd3-port.js';
 import { hold } from './lock.context.js';
 import { badOption, LockUsageError, reported } from './lock.errors.js';
@@ -32,6 +34,16 @@ export interface LockState {
   waiters: Participant[];
 }
 
+/** What a service stands on when it does not make it itself. */
+export interface Backend {
+  port?: EtcdPort;
+  clock?: Clock;
+  /** Default true. */
+  batching?: boolean;
+  /** Default true. */
+  watchMux?: boolean;
+}
+
 /**
  * Takes and gives back locks. Nest injects it; `LockService.connect()` makes one without Nest.
  *
@@ -50,15 +62,17 @@ export class LockService implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   /**
-   * Connects with the first lock, or with `connect()`. `backend` replaces etcd and the clock, for tests.
+   * Connects with the first lock, or with `connect()`. `backend` replaces etcd and the clock, and switches off group
+   * commit and the shared stream of watches, for tests and benchmarks.
    *
    * @throws {LockUsageError} for a bad option
    */
-  constructor(options: EtcdLockModuleOptions = {}, backend: { port?: EtcdPort; clock?: Clock } = {}) {
+  constructor(options: EtcdLockModuleOptions = {}, backend: Backend = {}) {
     this.#options = resolveOptions(options);
     const { hosts, credentials, auth, grpcOptions, namespace, ttl, maxWaiters, connectTimeout } = this.#options;
     this.#clock = backend.clock ?? new SystemClock();
-    this.#port =
+    const { batching = true, watchMux = true } = backend;
+    const port =
       backend.port ??
       new Etcd3Port({
         hosts,
@@ -66,6 +80,8 @@ export class LockService implements AsyncDisposable {
         ...(auth && { auth }),
         ...(grpcOptions && { grpcOptions }),
       });
+    const watching = watchMux ? new WatchMux(port, this.#clock, ttl / 5) : port;
+    this.#port = batching ? new Batching(watching, this.#clock) : watching;
     this.#sessions = new SessionKeeper(this.#port, this.#clock, { ttl, namespace });
     const owner = { host: hostname(), pid: process.pid };
     this.#queue = new LockQueue(this.#port, this.#clock, this.#sessions, { owner, maxWaiters, connectTimeout });
@@ -121,8 +137,8 @@ export class LockService implements AsyncDisposable {
       const { waitTimeout, signal, maxHold } = resolveLockOptions(options, this.#options);
       const outcome =
         waitTimeout === 0
-          ? await this.#queue.tryAcquire(prefix, signal, maxHold)
-          : await this.#queue.acquire(prefix, { timeout: waitTimeout, signal }, maxHold);
+          ? await this.#queue.tryAcquire(prefix, { signal, maxHold })
+          : await this.#queue.acquire(prefix, { timeout: waitTimeout, signal, maxHold });
       if ('refused' in outcome) throw refusal(name, outcome, waitTimeout, this.#options);
       return this.#keep(name, outcome);
     });
@@ -139,7 +155,7 @@ export class LockService implements AsyncDisposable {
     return await this.#ask(name, async () => {
       const prefix = this.keyPrefix(name);
       const { signal, maxHold } = resolveLockOptions(options, this.#options);
-      const outcome = await this.#queue.tryAcquire(prefix, signal, maxHold);
+      const outcome = await this.#queue.tryAcquire(prefix, { signal, maxHold });
       return 'refused' in outcome ? null : this.#keep(name, outcome);
     });
   }

@@ -13,17 +13,33 @@ export interface Clock {
 /** Node fires a timer at once when its delay does not fit 32 bits; longer ones are cut into pieces. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
+/** How often, in milliseconds, the uptime is asked for when nothing hints at a suspension; one question takes 7 µs. */
+const CHECK_PERIOD = 20;
+/** `os.uptime` comes in steps of 10 ms: what differs by less is not a suspension. */
+const PRECISION = 20;
+
 /**
- * The clock of this process. `process.hrtime` stops while a machine is suspended and `os.uptime` does not, so the
- * larger of the two passed times counts. The wall clock is not asked: it can be set back.
+ * The clock of this process. The monotonic clock stops while a machine is suspended and `os.uptime` does not, so what
+ * the latter is ahead is added. The wall clock decides nothing, because it can be set back; but when it has moved
+ * otherwise than the monotonic one, the uptime is asked at once.
  */
 export class SystemClock implements Clock {
-  readonly #monotonicStart = process.hrtime.bigint();
+  readonly #monotonicStart = performance.now();
   readonly #uptimeStart = uptime();
+  #checkedAt = -Infinity;
+  #wallLead = 0;
+  #suspended = 0;
 
   now(): number {
-    const monotonic = Number(process.hrtime.bigint() - this.#monotonicStart) / 1e6;
-    return Math.max(monotonic, (uptime() - this.#uptimeStart) * 1000);
+    const monotonic = performance.now() - this.#monotonicStart;
+    const wallLead = Date.now() - monotonic;
+    if (monotonic - this.#checkedAt > CHECK_PERIOD || Math.abs(wallLead - this.#wallLead) > PRECISION) {
+      this.#checkedAt = monotonic;
+      this.#wallLead = wallLead;
+      const ahead = (uptime() - this.#uptimeStart) * 1000 - monotonic;
+      if (ahead > this.#suspended + PRECISION) this.#suspended = ahead;
+    }
+    return monotonic + this.#suspended;
   }
 
   after(ms: number, run: () => void): () => void {

@@ -38,6 +38,11 @@ export class Guard {
   #fencing: Promise<void> | undefined;
   #nextFence: Promise<void> | undefined;
 
+  /** The mod revision of the key, as far as it is known here. */
+  get revision(): bigint {
+    return this.#revision;
+  }
+
   constructor(
     readonly session: Guarded,
     namespace: string,

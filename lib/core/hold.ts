@@ -1,17 +1,20 @@
+import type { LossReason } from './audit.js';
 import { atMost, Latch } from './latch.js';
-import type { LossReason, Session } from './session.js';
+import type { Ticket } from './ticket.js';
 
 /** How long a release waits for etcd to confirm it. It goes on behind the scenes after that. */
 const RELEASE_TIMEOUT = 2_000;
 /** The fencing token leaves this many bits for grants that share one revision of etcd. */
 const TOKEN_SHIFT = 16n;
+/** The highest number that fits into them. */
+export const LAST_OF_REVISION = 2 ** Number(TOKEN_SHIFT) - 1;
 
 export interface Grant {
-  key: string;
-  /** The create revision of the key: the place in the queue. */
+  /** The highest revision of etcd that was known at the grant, and which of the grants with that revision it is. */
   revision: bigint;
-  /** The revision of etcd at which the lock was seen to be ours. */
-  grantedAt: bigint;
+  number: number;
+  /** Milliseconds. */
+  maxHold: number;
 }
 
 /** A lock that was granted, until it is released or lost. */
@@ -20,25 +23,29 @@ export class Hold {
   readonly lost = new Latch<LossReason>();
   /** Set when it is over in either way; `unconfirmed`: it was released, and etcd has not said so yet. */
   readonly ended = new Latch<'lost' | 'released' | 'unconfirmed'>();
-  readonly #stopListening: () => void;
   readonly #stopMaxHold: () => void;
   /** When maxHold ends it. */
   readonly #until: number;
   #releasing: Promise<void> | undefined;
 
   constructor(
-    readonly session: Session,
+    readonly ticket: Ticket,
     readonly grant: Grant,
-    maxHold: number,
+    /** Gives the lock to the next one; the promise is for what etcd has to confirm of it. */
+    readonly giveBack: () => Promise<void> | undefined,
   ) {
-    this.#stopListening = session.lost.on((reason) => this.lost.set(reason));
-    this.#until = session.clock.now() + maxHold;
-    this.#stopMaxHold = session.clock.after(maxHold, () => this.lost.set('max-hold'));
-    this.lost.on((reason) => {
-      this.#stopMaxHold();
-      if (reason === 'max-hold') void this.release();
-      this.ended.set('lost');
-    });
+    const { clock } = ticket.session;
+    this.#until = grant.maxHold === Infinity ? Infinity : clock.now() + grant.maxHold;
+    this.#stopMaxHold = clock.after(grant.maxHold, () => this.lose('max-hold'));
+  }
+
+  get key(): string {
+    return this.ticket.key;
+  }
+
+  /** The create revision of the key: the place in the queue. */
+  get revision(): bigint {
+    return this.ticket.revision;
   }
 
   /**
@@ -46,7 +53,7 @@ export class Hold {
    * holder that queued earlier may acquire later, and a Go client's `Mutex.Header().Revision` is of the grant as well.
    */
   get fencingToken(): bigint {
-    return this.grant.grantedAt << TOKEN_SHIFT;
+    return (this.grant.revision << TOKEN_SHIFT) + BigInt(this.grant.number);
   }
 
   get held(): boolean {
@@ -56,7 +63,16 @@ export class Hold {
   }
 
   get remaining(): number {
-    return this.held ? Math.max(0, Math.min(this.session.remaining, this.#until - this.session.clock.now())) : 0;
+    const { session } = this.ticket;
+    return this.held ? Math.max(0, Math.min(session.remaining, this.#until - session.clock.now())) : 0;
+  }
+
+  lose(reason: LossReason): void {
+    if (this.lost.isSet || this.#releasing) return;
+    this.#stopMaxHold();
+    this.lost.set(reason);
+    if (reason === 'max-hold') void this.release();
+    this.ended.set('lost');
   }
 
   /** Gives the lock back. Resolves when etcd has confirmed it, or after a short time if it does not. */
@@ -68,16 +84,17 @@ export class Hold {
 
   /** Notes a loss that no timer has told of yet. As {@link Session.alive}, it looks at the clock. */
   #look(): void {
+    const { session } = this.ticket;
     if (this.lost.isSet) return;
-    if (!this.session.alive) this.lost.set(this.session.lost.value!);
-    else if (this.session.clock.now() >= this.#until) this.lost.set('max-hold');
+    if (!session.alive) this.lose(session.lost.value!);
+    else if (this.#until !== Infinity && session.clock.now() >= this.#until) this.lose('max-hold');
   }
 
   async #release(): Promise<void> {
-    this.#stopListening();
     this.#stopMaxHold();
-    const { session, grant } = this;
-    const confirmed = !session.alive || (await atMost(session.clock, RELEASE_TIMEOUT, session.discard(grant.key)));
+    const unconfirmed = this.giveBack();
+    const { clock } = this.ticket.session;
+    const confirmed = !unconfirmed || (await atMost(clock, RELEASE_TIMEOUT, unconfirmed));
     this.ended.set(confirmed ? 'released' : 'unconfirmed');
   }
 }

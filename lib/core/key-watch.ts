@@ -1,5 +1,5 @@
 import type { Clock } from './clock.js';
-import { Latch, settled, sleep, type Ending } from './latch.js';
+import { firstOf, Latch, sleep, type Ending } from './latch.js';
 import type { EtcdPort, WatchStream } from './port.js';
 
 /** What became of a watch: the key was deleted, or the watch broke and knows nothing. */
@@ -7,8 +7,6 @@ type WatchEnd = 'deleted' | 'broken';
 
 /** Pause before a new watch, after one that broke. */
 const RETRY_PAUSE = 100;
-/** A stream can go silent without an error: so it is trusted for so long, and no longer than a period of the session. */
-const LONGEST_TRUST = 5_000;
 
 /** A watch for the deletion of one key, from the moment of `ready` on. */
 class KeyWatch {
@@ -42,28 +40,27 @@ export interface Deletion {
   key: string;
   /** Reads whether the key is gone. Whatever it throws ends the wait. */
   isGone(): Promise<boolean>;
-  /** The time between two renewals of the session, in milliseconds. */
-  period: number;
+  /** The next audit of the session: an event may have been lost, so the key is read then. */
+  nextAudit(): Ending;
 }
 
 /**
- * Resolves when a key is gone. The watch is in place before the key is read, or a deletion between the two would never
- * be seen. (A watch from a past revision would see it, but etcd serves those from a loop that runs every 100 ms.)
- * Rejects when one of the endings comes first.
+ * Resolves when a key was read to be gone. Whatever happens is only a reason to read: a deletion, an audit, the end of
+ * the watch. The watch is in place before the key is read, or a deletion between the two would never be seen. (A watch
+ * from a past revision would see it, but etcd serves those from a loop that runs every 100 ms.) Rejects when one of the
+ * endings comes first.
  */
 export async function untilDeleted(deletion: Deletion, ...endings: readonly Ending[]): Promise<void> {
-  const { port, clock, key, isGone } = deletion;
-  const trust = Math.min(deletion.period, LONGEST_TRUST);
+  const { port, clock, key, isGone, nextAudit } = deletion;
   for (;;) {
     const watch = new KeyWatch(port, key);
     try {
-      const ready = await settled(watch.ready, clock, trust, ...endings);
-      while (watch.ended.value !== 'deleted') {
+      await firstOf([watch.ready, nextAudit()], ...endings);
+      for (;;) {
         if (await isGone()) return;
-        if (!ready || watch.ended.isSet) break;
-        await settled(watch.ended, clock, trust, ...endings);
+        if (watch.ended.isSet) break;
+        await firstOf([watch.ended, nextAudit()], ...endings);
       }
-      if (watch.ended.value === 'deleted') return;
     } finally {
       watch.close();
     }

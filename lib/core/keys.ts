@@ -47,10 +47,15 @@ export interface Participant {
   readonly pid?: number;
   /** When the participant queued, by its own wall clock; undefined for clients other than this package. */
   readonly since?: Date;
+  /**
+   * How many calls of that process took this place together; they are served in their order, one after the other.
+   * Undefined for clients other than this package.
+   */
+  readonly calls?: number;
 }
 
-export function ticketValue(owner: { host: string; pid: number }, date: number): string {
-  return JSON.stringify({ host: owner.host, pid: owner.pid, since: new Date(date).toISOString() });
+export function ticketValue(owner: { host: string; pid: number }, date: number, calls: number): string {
+  return JSON.stringify({ host: owner.host, pid: owner.pid, since: new Date(date).toISOString(), calls });
 }
 
 export function participant(kv: KeyValue): Participant {
@@ -64,7 +69,7 @@ function toJSON(this: Participant): object {
 }
 
 /** Foreign clients write nothing, or something of their own, into the value: it is taken field by field. */
-function describe(value: string): Pick<Participant, 'host' | 'pid' | 'since'> {
+function describe(value: string): Pick<Participant, 'host' | 'pid' | 'since' | 'calls'> {
   let fields: Record<string, unknown>;
   try {
     fields = Object(JSON.parse(value)) as Record<string, unknown>;
@@ -75,6 +80,7 @@ function describe(value: string): Pick<Participant, 'host' | 'pid' | 'since'> {
   return {
     ...(typeof fields.host === 'string' && { host: fields.host }),
     ...(typeof fields.pid === 'number' && { pid: fields.pid }),
+    ...(typeof fields.calls === 'number' && { calls: fields.calls }),
     ...(since && !Number.isNaN(since.getTime()) && { since }),
   };
 }

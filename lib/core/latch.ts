@@ -3,7 +3,8 @@ import type { Clock } from './clock.js';
 /** An event that happens at most once and keeps its value: a loss, the end of somebody's patience, a shutdown. */
 export class Latch<T> {
   #state: { value: T } | undefined;
-  readonly #listeners = new Set<(value: T) => void>();
+  /** None until somebody listens: there is a latch or two in every lock, and most of them nobody ever listens to. */
+  #listeners: Set<(value: T) => void> | undefined;
 
   get isSet(): boolean {
     return this.#state !== undefined;
@@ -20,8 +21,8 @@ export class Latch<T> {
   set(value: T): void {
     if (this.#state) return;
     this.#state = { value };
-    const listeners = [...this.#listeners];
-    this.#listeners.clear();
+    const listeners = [...(this.#listeners ?? [])];
+    this.#listeners = undefined;
     const errors: unknown[] = [];
     for (const listener of listeners) {
       try {
@@ -39,13 +40,15 @@ export class Latch<T> {
       listener(this.#state.value);
       return () => {};
     }
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    const listeners = (this.#listeners ??= new Set());
+    listeners.add(listener);
+    return () => listeners.delete(listener);
   }
 }
 
 /** A latch of whatever value. */
 export interface Ending {
+  readonly isSet: boolean;
   on(listener: () => void): () => void;
 }
 
@@ -70,16 +73,33 @@ export async function until<T>(promise: PromiseLike<T>, ...endings: readonly End
   }
 }
 
-/** Waits for `latch`, for `ms` at the longest: says whether it was set. Rejects when one of the endings comes first. */
-export function settled(latch: Ending, clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<boolean> {
+/** Waits for the first of the latches. Rejects when one of the endings comes first. */
+export function firstOf(latches: readonly Ending[], ...endings: readonly Ending[]): Promise<void> {
   let stops: (() => void)[] = [];
-  const first = new Promise<boolean>((resolve) => {
-    stops = [latch.on(() => resolve(true)), clock.after(ms, () => resolve(false))];
+  const first = new Promise<void>((resolve) => {
+    stops = latches.map((latch) => latch.on(() => resolve()));
   });
   return until(first, ...endings).finally(() => stops.forEach((stop) => stop()));
 }
 
-const NEVER: Ending = { on: () => () => {} };
+/** Waits for `latch`, for `ms` at the longest: says whether it was set. Rejects when one of the endings comes first. */
+export async function settled(
+  latch: Ending,
+  clock: Clock,
+  ms: number,
+  ...endings: readonly Ending[]
+): Promise<boolean> {
+  const overdue = new Latch<void>();
+  const stopTimer = clock.after(ms, () => overdue.set());
+  try {
+    await firstOf([latch, overdue], ...endings);
+    return !overdue.isSet;
+  } finally {
+    stopTimer();
+  }
+}
+
+const NEVER: Ending = { isSet: false, on: () => () => {} };
 
 /** Waits `ms`. Rejects when one of the endings comes first. */
 export async function sleep(clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<void> {

@@ -15,6 +15,11 @@ export interface EtcdPort {
   grantLease(ttl: number, options?: CallOptions): Promise<LeaseGrant>;
   /** Ends a lease and deletes its keys. Resolves also when etcd does not know the lease (any more). */
   revokeLease(lease: bigint, options?: CallOptions): Promise<void>;
+  /**
+   * The keys on a lease, as the leader of the moment knows them, who may have been replaced; undefined when there is no
+   * such lease (any more). Repeated by the port when its answer is lost.
+   */
+  leaseKeys(lease: bigint, options?: CallOptions): Promise<readonly string[] | undefined>;
   /** Opens a stream for keep-alives. */
   keepAlive(listener: KeepAliveListener): KeepAliveStream;
   /** Opens a stream for watches. */
@@ -119,8 +124,8 @@ export interface WatchStream {
   cancel(id: number): void;
   /** Asks for a sign of life. */
   ping(): void;
-  /** Ends the stream; the listener hears nothing more. */
-  close(): void;
+  /** Ends the stream; the listener hears nothing more. `stalled`: it had gone silent, so go elsewhere next time. */
+  close(stalled?: 'stalled'): void;
 }
 
 export interface WatchEvent {

@@ -23,10 +23,15 @@ export class SessionKeeper {
     readonly options: SessionOptions,
   ) {}
 
+  /** The session, if there is one and it lives. */
+  get live(): Session | undefined {
+    return this.#session?.alive && !this.#closed ? this.#session : undefined;
+  }
+
   /** The live session. Everybody who asks while one is being opened shares its outcome. */
   current(): Promise<Session> {
     if (this.#closed) return Promise.reject(new EtcdError('closed', 'the session has been closed'));
-    if (this.#session?.alive) return Promise.resolve(this.#session);
+    if (this.live) return Promise.resolve(this.live);
     this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
     return this.#opening;
   }

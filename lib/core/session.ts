@@ -1,3 +1,4 @@
+import { Audit, type Audited, type LossReason } from './audit.js';
 import type { Clock } from './clock.js';
 import { Guard, type Guarded } from './guard.js';
 import { untilDeleted } from './key-watch.js';
@@ -12,12 +13,10 @@ import { Renewal, type Renewed } from './renewal.js';
  * 2. Put the guard key with the lease, under which everything is written (see guard.ts). etcd deletes it with the lease.
  * 3. Renew every third of the TTL. An answer moves the deadline to the time its question was *sent* plus the TTL,
  *    minus a margin. No answer is no news: go on asking, on another stream, until the deadline.
- * 4. The session is lost when the deadline passes, or when etcd says that the lease is gone. That is final: a session
+ * 4. Once per period, compare the keys that etcd has on the lease with those that are known here (see audit.ts).
+ * 5. The session is lost when the deadline passes, or when etcd says that the lease is gone. That is final: a session
  *    is never revived, whatever arrives later. Who waited queues again in a new one; who held has lost the lock.
  */
-
-/** Why a lock or a session ended although nobody released it. */
-export type LossReason = 'lease-expired' | 'revoked' | 'force-released' | 'max-hold';
 
 /** How long the end of a session waits for etcd to confirm it. */
 const REVOKE_TIMEOUT = 2_000;
@@ -30,11 +29,13 @@ export interface SessionOptions {
   namespace: string;
 }
 
-export class Session implements Guarded {
+export class Session implements Guarded, Audited {
   /** Set when the session is over. Listeners run at once, before anything else can happen in this process. */
   readonly lost = new Latch<LossReason>();
   readonly #margin: number;
   readonly #guard: Guard;
+  /** The keys on the lease. */
+  readonly audit: Audit;
   #revoking: Promise<void> | undefined;
   #deadline: number;
 
@@ -49,9 +50,13 @@ export class Session implements Guarded {
     closing: Ending,
   ) {
     this.#guard = new Guard(this, namespace);
+    this.audit = new Audit(this, new Set([this.#guard.key]));
     this.#margin = Math.max(250, ttl * 0.02);
     this.#deadline = grantedSince + ttl - this.#margin;
-    this.lost.on(() => (this.#revoking = this.#revoke(closing)));
+    this.lost.on((reason) => {
+      this.#revoking = this.#revoke(closing);
+      this.audit.closeBooks(reason);
+    });
   }
 
   /**
@@ -96,6 +101,12 @@ export class Session implements Guarded {
   /** Runs a transaction that creates something; see {@link Guard.write}. */
   write(request: TxnRequest): Promise<TxnResponse | undefined> {
     return this.#guard.write(request);
+  }
+
+  /** A revision of etcd that is higher than all that there were before the call. Rejects as {@link write} does. */
+  async advance(): Promise<bigint> {
+    await this.#guard.fence();
+    return this.#guard.revision;
   }
 
   /** Notes that etcd does not know the lease any more. */
@@ -160,6 +171,7 @@ export class Session implements Guarded {
       renewal.stop();
     });
     void this.#watchGuard();
+    void this.audit.run();
   }
 
   /** Every rule about which answer may move the deadline, and how far, belongs here. */
@@ -171,12 +183,13 @@ export class Session implements Guarded {
 
   /** Its deletion tells of a revoked lease long before the next renewal does. */
   async #watchGuard(): Promise<void> {
-    const { port, clock, period } = this;
+    const { port, clock } = this;
     const { key } = this.#guard;
+    const nextAudit = () => this.audit.next;
     const isGone = async () => (await until(port.range({ key }), this.lost)).kvs.length === 0;
     while (this.alive) {
       try {
-        await untilDeleted({ port, clock, period, key, isGone }, this.lost);
+        await untilDeleted({ port, clock, key, isGone, nextAudit }, this.lost);
         this.lost.set('revoked');
       } catch {
         // Lost: the loop ends. Unreachable: the next watch, and its read, see whatever has happened meanwhile.

@@ -1,132 +1,234 @@
+import type { Entry, LossReason } from './audit.js';
+import { LONGEST_PAUSE, RETRY_PAUSE, type Contact } from './contact.js';
 import { UnsettledWrite } from './guard.js';
+import type { Hold } from './hold.js';
 import { untilDeleted } from './key-watch.js';
-import { queueRange, ticketKey, ticketValue } from './keys.js';
-import { sleep, until } from './latch.js';
+import { participant, queueRange, ticketKey, ticketValue, type Participant } from './keys.js';
+import { firstOf, Latch, sleep, until } from './latch.js';
 import { EtcdError, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
-import { turn } from './turn.js';
-import { LONGEST_PAUSE, RETRY_PAUSE, type Waiter } from './waiter.js';
+import { turn, type Turn } from './turn.js';
+import type { Waiter } from './waiter.js';
 
-/** Where a ticket stands, at a revision of etcd. */
-export interface Place {
-  /** Whether it is the first in its queue: then the lock is held. */
-  first: boolean;
-  seenAt: bigint;
-  /** The first in the queue, where it was read. */
-  head: KeyValue | undefined;
+/**
+ * How many keys of the queue the put of a ticket reads. If there are fewer, these are all, and nobody has to look: the
+ * ticket of a holder, one of ours that is just being deleted, and the new one.
+ */
+const GLANCE = 4;
+
+/** The callers of one lock in this process, as far as one of their tickets has to know them. */
+export interface TicketLine {
+  readonly contact: Contact;
+  /** The ticket with that key, if it is one of ours. */
+  ticket(key: string): Ticket | undefined;
+  /** The key is gone, or will be, and nobody here has deleted it. */
+  lost(ticket: Ticket, reason: LossReason): void;
 }
 
-/** One place in the queue of a lock: a key on the lease of a session, put at most once. */
-export class Ticket {
+/** How a ticket comes to its end; `served`: it was the first in the queue, and its callers have had the lock. */
+export type TicketEnd = 'served' | 'abandoned' | 'lost' | 'refused';
+
+/** One place in the queue of a lock, for all callers who took it together: a key on a lease, put at most once. */
+export class Ticket implements Entry {
   readonly key: string;
   /** The create revision of the key, once it is put. */
   revision = 0n;
+  /** The revision of etcd at which it was seen to be the first; 0 until then. */
+  firstAt = 0n;
+  /** Set when nobody may get the lock through this ticket any more. */
+  readonly over = new Latch<TicketEnd>();
+  /** Set when nothing of it is left in etcd. */
+  readonly gone = new Latch<void>();
+  /** Who has the lock. */
+  hold: Hold | undefined;
+  /** The ticket of ours that gets the lock when this one has served. */
+  successor: Ticket | undefined;
   /** Whether the key is in etcd; `unknown`: the put was sent, and nobody has said what came of it. */
   #state: 'not put' | 'unknown' | 'put' = 'not put';
+  /** Goes on where it stopped, so that those who have left cost nothing. */
+  readonly #next: Iterator<Waiter>;
   readonly #queue: KeyRange;
   readonly #head: Op;
+  #value = '';
 
   constructor(
+    readonly line: TicketLine,
     readonly session: Session,
     keyPrefix: string,
     number: number,
+    /** Those who have not had the lock yet, in their order. */
+    readonly waiters: Set<Waiter>,
+    /** Taken only if nobody has the lock and nobody waits for it. */
+    readonly ifFree: boolean,
   ) {
     this.key = ticketKey(keyPrefix, session.lease, number);
     this.#queue = queueRange(keyPrefix);
     this.#head = { range: { ...this.#queue, sort: 'oldest', limit: 1 } };
+    this.#next = waiters.values();
+    for (const waiter of waiters) waiter.ticket = this;
   }
 
-  /** Puts the key (`if free`: only into an empty queue), and says where it stands. */
-  async put(owner: { host: string; pid: number }, condition?: 'if free'): Promise<Place> {
+  /** The next one in the order of arrival, who does not stand here any more then. */
+  next(): Waiter | undefined {
+    const { value: waiter } = this.#next.next() as { value?: Waiter };
+    if (waiter) this.waiters.delete(waiter);
+    return waiter;
+  }
+
+  get isPut(): boolean {
+    return this.#state === 'put';
+  }
+
+  /** As others see it in the queue. */
+  get participant(): Participant {
+    const { key, revision, session } = this;
+    return participant({
+      key,
+      value: this.#value,
+      createRevision: revision,
+      modRevision: revision,
+      lease: session.lease,
+    });
+  }
+
+  lost(reason: LossReason): void {
+    this.line.lost(this, reason);
+  }
+
+  /** Puts the key and says whose turn it is, as far as that can be seen from the answer. */
+  async put(owner: { host: string; pid: number }): Promise<Turn | undefined> {
     const { key, session } = this;
-    const value = ticketValue(owner, session.clock.date());
+    this.#value = ticketValue(owner, session.clock.date(), this.waiters.size);
     this.#state = 'unknown';
+    session.audit.enlist(this);
     const answer = await session
       .write({
-        compare: condition ? [{ ...this.#queue, target: 'create', revision: 0n }] : [],
+        compare: this.ifFree ? [{ ...this.#queue, target: 'create', revision: 0n }] : [],
         // Not sorted: a sorted range inside a write holds up every write of the cluster while the queue is long.
         success: [
-          { put: { key, value, lease: session.lease } },
-          { range: { ...this.#queue, limit: 2, keysOnly: true } },
+          { put: { key, value: this.#value, lease: session.lease } },
+          { range: { ...this.#queue, limit: GLANCE, keysOnly: true } },
         ],
-        failure: [this.#head],
+        failure: this.ifFree ? [this.#head] : [],
       })
       .catch((error: unknown) => {
         if (error instanceof EtcdError && !(error instanceof UnsettledWrite)) this.#state = 'not put';
         throw error;
       });
     if (answer?.succeeded) {
-      this.#state = 'put';
-      this.revision = answer.header.revision;
-      return { first: answer.results[1]?.length === 1, seenAt: this.revision, head: undefined };
+      this.#found(answer.header.revision);
+      const queue = answer.results[1]!;
+      if (queue.length === GLANCE) return undefined;
+      return this.#judge(queue.toSorted(byAge), this.revision);
     }
     // Refused because the queue is not empty; or the answer was lost, and what etcd holds now is the truth.
     const read = answer ?? (await session.port.txn({ success: [this.#head, { range: { key } }] }));
     const [head, mine] = read.results.map((kvs) => kvs[0]);
     const found = head?.key === key ? head : mine;
-    this.#state = found ? 'put' : 'not put';
-    if (found) this.revision = found.createRevision;
-    else if (!answer) throw new EtcdError('unreachable', 'etcd did not answer, and did not take the request either');
+    if (found) this.#found(found.createRevision);
+    else this.#state = 'not put';
+    if (!found && !answer) {
+      throw new EtcdError('unreachable', 'etcd did not answer, and did not take the request either');
+    }
+    if (head && head.key !== key) this.line.contact.holder = participant(head);
     // The first key being mine means that the lock is held, whatever the answer to the write was.
-    return { first: head?.key === key, seenAt: read.header.revision, head };
+    if (head?.key === key) return this.#judge([head], read.header.revision);
+    return found ? undefined : { state: 'gone' };
   }
 
-  /** Waits until the ticket is the first, and resolves with the revision of etcd at which it was seen to be. */
-  async awaitTurn(waiter: Waiter): Promise<bigint> {
-    const { key, session } = this;
-    for (;;) {
-      const { revision, queue } = await this.#look(waiter);
-      const place = turn(queue, key);
-      if (place.state === 'held') return revision;
+  /** Waits until the ticket is the first. `seen`: whose turn it was when it was put. Rejects when it is over before. */
+  async awaitTurn(seen: Turn | undefined): Promise<void> {
+    for (let place = seen ?? (await this.#look()); place.state !== 'held'; place = await this.#look()) {
       if (place.state === 'gone') throw new TicketGone();
-      const { predecessor } = place;
-      const isGone = () => this.#isGone(predecessor, waiter);
-      const { port, clock, period } = session;
-      await untilDeleted({ port, clock, period, key: predecessor, isGone }, waiter.over, session.lost);
+      const { predecessor, isHead } = place;
+      const local = this.line.ticket(predecessor);
+      if (local) {
+        if (await this.#takeOver(local)) return;
+      } else {
+        await this.#outlive(predecessor, isHead);
+        // Nobody can come in before me: who was behind the first one is the first now.
+        if (isHead) return;
+      }
     }
   }
 
-  /** Deletes the key, if it can be there, and resolves when etcd has confirmed it. */
+  /** Deletes the key, if it can be there, and resolves when etcd has confirmed it, or when the session is over. */
   async discard(): Promise<void> {
-    if (this.#state !== 'not put') await this.session.discard(this.key, this.#state === 'unknown');
+    const { session, key } = this;
+    if (this.#state !== 'not put') await session.discard(key, this.#state === 'unknown');
+    session.audit.delist(key);
+    this.gone.set();
   }
 
-  /** What {@link turn} needs to know: the first key, mine, and the one before mine. */
-  async #look(waiter: Waiter): Promise<{ revision: bigint; queue: readonly KeyValue[] }> {
+  #found(revision: bigint): void {
+    this.#state = 'put';
+    this.revision = revision;
+    this.session.audit.confirm(this.key);
+  }
+
+  #judge(queue: readonly KeyValue[], revision: bigint): Turn {
+    const place = turn(queue, this.key);
+    if (place.state === 'held') this.firstAt = revision;
+    return place;
+  }
+
+  /** Gets the lock from another ticket of this process, in memory: says whether it did. */
+  async #takeOver(local: Ticket): Promise<boolean> {
+    local.successor = this;
+    await firstOf([local.over], this.over);
+    // If that one has never been the first, those it waited for are before me now.
+    if (local.over.value !== 'served') return false;
+    this.firstAt = this.revision;
+    return true;
+  }
+
+  /** Waits until somebody else's key is gone. */
+  async #outlive(predecessor: string, isHead: boolean): Promise<void> {
+    const { session } = this;
+    const isGone = async (): Promise<boolean> => {
+      // Much cheaper for etcd than a look, because nothing has to be sorted: a long line is asked this again and again.
+      const { header, results } = await this.#read([
+        { range: { key: predecessor, keysOnly: !isHead } },
+        { range: { key: this.key, keysOnly: true } },
+      ]);
+      const [[other], [mine]] = results as [readonly KeyValue[], readonly KeyValue[]];
+      if (!mine) throw new TicketGone();
+      if (!other) this.firstAt = isHead ? header.revision : 0n;
+      else if (isHead) this.line.contact.answered(other);
+      return !other;
+    };
+    const { port, clock, audit } = session;
+    await untilDeleted({ port, clock, key: predecessor, isGone, nextAudit: () => audit.next }, this.over);
+  }
+
+  /** Whose turn is it? One consistent read of the first key, mine, and the one before mine. */
+  async #look(): Promise<Turn> {
     const before = { sort: 'newest' as const, limit: 1, keysOnly: true, maxCreateRevision: this.revision - 1n };
-    const { header, results } = await this.#read(waiter, [
+    const { header, results } = await this.#read([
       this.#head,
       { range: { ...this.#queue, ...before } },
       { range: { key: this.key, keysOnly: true } },
     ]);
     const head = results[0]?.[0];
-    waiter.contact.answered(head?.key === this.key ? undefined : head);
-    return { revision: header.revision, queue: [...new Map(results.flat().map((kv) => [kv.key, kv])).values()] };
-  }
-
-  /** Much cheaper for etcd than a look, because nothing has to be sorted: a long line is asked this again and again. */
-  async #isGone(predecessor: string, waiter: Waiter): Promise<boolean> {
-    const { results } = await this.#read(waiter, [
-      { range: { key: predecessor, keysOnly: true } },
-      { range: { key: this.key, keysOnly: true } },
-    ]);
-    if (results[1]?.length === 0) throw new TicketGone();
-    return results[0]?.length === 0;
+    if (head && head.key !== this.key) this.line.contact.answered(head);
+    const queue = [...new Map(results.flat().map((kv) => [kv.key, kv])).values()];
+    return this.#judge(queue, header.revision);
   }
 
   /** One consistent read, repeated until etcd answers: the place in the line is kept as long as the session lives. */
-  async #read(waiter: Waiter, success: readonly Op[]): Promise<TxnResponse> {
-    const { session } = this;
+  async #read(success: readonly Op[]): Promise<TxnResponse> {
+    const { session, over } = this;
+    const { contact } = this.line;
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       try {
-        const answer = await until(session.port.txn({ success }), waiter.over, session.lost);
-        waiter.contact.answered();
+        const answer = await until(session.port.txn({ success }), over);
+        contact.answered();
         return answer;
       } catch (error) {
         if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
-        waiter.contact.failed(waiter, error);
+        contact.failed(this, error);
       }
-      await sleep(session.clock, pause, waiter.over, session.lost);
+      await sleep(session.clock, pause, over);
     }
   }
 }
@@ -137,4 +239,8 @@ export class TicketGone extends Error {
     super('the ticket was deleted by hand');
     this.name = 'TicketGone';
   }
+}
+
+function byAge(a: KeyValue, b: KeyValue): number {
+  return a.createRevision < b.createRevision ? -1 : 1;
 }

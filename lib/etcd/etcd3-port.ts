@@ -74,6 +74,14 @@ export class Etcd3Port implements EtcdPort {
     }
   }
 
+  async leaseKeys(lease: bigint, options?: CallOptions): Promise<readonly string[] | undefined> {
+    const message = { ID: String(lease), keys: true };
+    const answer = await this.#call('repeat', options, ({ leaseClient }, grpc) =>
+      leaseClient.leaseTimeToLive(message, grpc),
+    );
+    return Number(answer.TTL) < 0 ? undefined : answer.keys.map((key) => key.toString('utf8'));
+  }
+
   keepAlive(listener: KeepAliveListener): KeepAliveStream {
     const stream = this.#open<ILeaseKeepAliveRequest, ILeaseKeepAliveResponse>(
       ({ leaseClient }) => leaseClient.leaseKeepAlive(),
@@ -87,10 +95,7 @@ export class Etcd3Port implements EtcdPort {
     );
     return {
       send: (lease) => stream.write({ ID: String(lease) }),
-      close: (stalled) => {
-        if (stalled) stream.endpoint.failed();
-        this.#drop(stream);
-      },
+      close: (stalled) => this.#drop(stream, stalled),
     };
   }
 
@@ -137,7 +142,7 @@ export class Etcd3Port implements EtcdPort {
         stream.write({ cancel_request: { watch_id: id } });
       },
       ping: () => stream.write({ progress_request: {} }),
-      close: () => this.#drop(stream),
+      close: (stalled) => this.#drop(stream, stalled),
     };
   }
 
@@ -190,7 +195,8 @@ export class Etcd3Port implements EtcdPort {
     return stream;
   }
 
-  #drop(stream: { close(): void }): void {
+  #drop(stream: Pick<Duplex<unknown, unknown>, 'endpoint' | 'close'>, stalled?: 'stalled'): void {
+    if (stalled) stream.endpoint.failed();
     this.#streams.delete(stream);
     stream.close();
   }

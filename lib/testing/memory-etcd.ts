@@ -104,6 +104,11 @@ export class MemoryEtcd {
     return known.ttl;
   }
 
+  leaseKeys(lease: bigint): readonly string[] | undefined {
+    const known = this.#leases.get(lease);
+    return known && [...known.keys];
+  }
+
   /** Deletes all keys of the lease in one revision. */
   revokeLease(lease: bigint): void {
     const known = this.#leases.get(lease);

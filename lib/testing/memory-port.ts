@@ -37,6 +37,10 @@ export class MemoryPort implements EtcdPort {
     return this.#call(() => this.etcd.revokeLease(lease));
   }
 
+  leaseKeys(lease: bigint): Promise<readonly string[] | undefined> {
+    return this.#call(() => this.etcd.leaseKeys(lease));
+  }
+
   keepAlive(listener: KeepAliveListener): KeepAliveStream {
     const stream = this.#open();
     return {

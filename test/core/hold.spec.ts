@@ -1,22 +1,26 @@
 import { beforeEach, expect, test } from 'vitest';
-import { Hold } from '../../lib/core/hold.js';
-import { Latch } from '../../lib/core/latch.js';
-import { Session } from '../../lib/core/session.js';
+import type { Hold } from '../../lib/core/hold.js';
+import { LockQueue } from '../../lib/core/queue.js';
+import { SessionKeeper } from '../../lib/core/session-keeper.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
 import { calm, ManualClock } from '../support/manual-clock.js';
 
-const grant = (name: string) => ({ key: `locks/${name}/1/1`, revision: 2n, grantedAt: 2n });
-
 let clock: ManualClock;
-let session: Session;
-beforeEach(async () => {
+let sessions: SessionKeeper;
+let queue: LockQueue;
+beforeEach(() => {
   clock = new ManualClock();
-  const etcd = new MemoryEtcd(clock);
-  session = await Session.open(etcd.connect(), clock, { ttl: 10_000, namespace: 'ns/' }, new Latch());
+  const port = new MemoryEtcd(clock).connect();
+  sessions = new SessionKeeper(port, clock, { ttl: 10_000, namespace: 'ns/' });
+  const options = { owner: { host: 'here', pid: 1 }, maxWaiters: Infinity, connectTimeout: 1_000 };
+  queue = new LockQueue(port, clock, sessions, options);
 });
 
+const acquire = async (name: string, maxHold = Infinity): Promise<Hold> =>
+  (await queue.acquire(`ns/${name}`, { timeout: Infinity, maxHold })) as Hold;
+
 test('the end of maxHold is known before any timer runs', async () => {
-  const hold = new Hold(session, grant('x'), 1_000);
+  const hold = await acquire('x', 1_000);
   clock.freeze(999);
   expect(hold.remaining).toBe(1);
   expect(hold.held).toBe(true);
@@ -29,7 +33,7 @@ test('the end of maxHold is known before any timer runs', async () => {
 });
 
 test('what is lost already is not given back, and its holder hears of it', async () => {
-  const [short, long] = [new Hold(session, grant('x'), 1_000), new Hold(session, grant('y'), Infinity)];
+  const [short, long] = [await acquire('x', 1_000), await acquire('y')];
   clock.freeze(1_000);
   await short.release();
   expect(short.lost.value).toBe('max-hold');
@@ -38,10 +42,10 @@ test('what is lost already is not given back, and its holder hears of it', async
   expect(long.lost.value).toBe('lease-expired');
 });
 
-test('who hears of one loss finds the others lost as well, also those that are told later', () => {
-  const [first, second] = [new Hold(session, grant('x'), Infinity), new Hold(session, grant('y'), Infinity)];
+test('who hears of one loss finds the others lost as well, also those that are told later', async () => {
+  const [first, second] = [await acquire('x'), await acquire('y')];
   const seen: unknown[] = [];
   first.lost.on(() => seen.push(second.held, second.lost.value));
-  session.revoked();
+  sessions.live!.revoked();
   expect(seen).toEqual([false, 'revoked']);
 });

@@ -46,13 +46,14 @@ test('a lease is written as Go writes it', () => {
 });
 
 test('a ticket tells who has it', () => {
-  const value = ticketValue({ host: 'node-a', pid: 17 }, Date.UTC(2026, 0, 2));
+  const value = ticketValue({ host: 'node-a', pid: 17 }, Date.UTC(2026, 0, 2), 3);
   const kv = { key: 'k', value, createRevision: 5n, modRevision: 9n, lease: 3n };
   expect(participant(kv)).toEqual({
     key: 'k',
     revision: 5n,
     lease: 3n,
     host: 'node-a',
+    calls: 3,
     pid: 17,
     since: new Date('2026-01-02T00:00:00.000Z'),
   });

@@ -11,12 +11,12 @@ test('the first key holds', () => {
 });
 
 test('everybody else waits for the one before him, not for the holder', () => {
-  expect(turn(queue('first', 'second', 'mine', 'last'), 'mine')).toEqual({ state: 'waiting', predecessor: 'second' });
+  expect(turn(queue('first', 'second', 'mine', 'last'), 'mine')).toEqual({ state: 'waiting', predecessor: 'second', isHead: false });
 });
 
 test('a part of the queue with the first, the one before and mine is enough', () => {
-  expect(turn(queue('first', 'before', 'mine'), 'mine')).toEqual({ state: 'waiting', predecessor: 'before' });
-  expect(turn(queue('first', 'mine'), 'mine')).toEqual({ state: 'waiting', predecessor: 'first' });
+  expect(turn(queue('first', 'before', 'mine'), 'mine')).toEqual({ state: 'waiting', predecessor: 'before', isHead: false });
+  expect(turn(queue('first', 'mine'), 'mine')).toEqual({ state: 'waiting', predecessor: 'first', isHead: true });
 });
 
 test('a ticket that is not there has no turn, also in an empty queue', () => {
@@ -27,5 +27,5 @@ test('a ticket that is not there has no turn, also in an empty queue', () => {
 test('the key decides, not the revision: of two that one transaction made, one holds', () => {
   const twins = queue('a', 'b').map((kv) => ({ ...kv, createRevision: 7n }));
   expect(turn(twins, 'a').state).toBe('held');
-  expect(turn(twins, 'b')).toEqual({ state: 'waiting', predecessor: 'a' });
+  expect(turn(twins, 'b')).toEqual({ state: 'waiting', predecessor: 'a', isHead: true });
 });

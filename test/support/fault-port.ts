@@ -1,6 +1,6 @@
+import { PortWrapper } from '../../lib/core/port-wrapper.js';
 import {
   EtcdError,
-  type EtcdPort,
   type KeepAliveListener,
   type KeepAliveStream,
   type TxnRequest,
@@ -14,7 +14,7 @@ import {
 export type Fault = 'before' | 'after' | undefined;
 
 /** A port whose requests can be lost, before or after they took effect. Everything else passes through. */
-export class FaultPort implements EtcdPort {
+export class FaultPort extends PortWrapper {
   /** Decides the fate of each transaction. */
   txnFault: (request: TxnRequest) => Fault = () => undefined;
   /** Stands around each transaction that reaches etcd: it may hold the request or its answer back. */
@@ -33,9 +33,7 @@ export class FaultPort implements EtcdPort {
   /** Transactions that were lost so far. */
   lost = 0;
 
-  constructor(readonly inner: EtcdPort) {}
-
-  async txn(request: TxnRequest) {
+  override async txn(request: TxnRequest) {
     if (this.refusePuts && request.success.some((op) => 'put' in op)) throw this.refusePuts;
     const fault = this.txnFault(request);
     const answer = fault === 'before' ? undefined : await this.around(request, () => this.inner.txn(request));
@@ -44,13 +42,11 @@ export class FaultPort implements EtcdPort {
     throw new EtcdError('unreachable', 'the answer was lost (by the test)');
   }
 
-  range: EtcdPort['range'] = (request) => this.inner.range(request);
-  grantLease: EtcdPort['grantLease'] = (ttl) => this.inner.grantLease(ttl);
-  revokeLease: EtcdPort['revokeLease'] = (lease) =>
-    this.muteRevoke ? new Promise<void>(() => {}) : this.inner.revokeLease(lease);
-  watch: EtcdPort['watch'] = (listener) => this.inner.watch(listener);
+  override async revokeLease(lease: bigint): Promise<void> {
+    await (this.muteRevoke ? new Promise<void>(() => {}) : this.inner.revokeLease(lease));
+  }
 
-  keepAlive(listener: KeepAliveListener): KeepAliveStream {
+  override keepAlive(listener: KeepAliveListener): KeepAliveStream {
     const number = ++this.keepAliveStreams;
     if (this.breakKeepAlive) {
       queueMicrotask(() => listener.ended(new EtcdError('unreachable', 'the stream broke (by the test)')));
@@ -62,10 +58,6 @@ export class FaultPort implements EtcdPort {
       },
       close: (stalled) => stream.close(stalled),
     };
-  }
-
-  close(): void {
-    this.inner.close();
   }
 }
 

@@ -1,0 +1,105 @@
+import type { Clock } from './clock.js';
+import { Latch, sleep, until, type Ending } from './latch.js';
+import type { EtcdPort } from './port.js';
+
+/** A key on the lease of a session, and who has to hear of its end. */
+export interface Entry {
+  readonly key: string;
+  /** The key is gone, or will be, and nobody here has deleted it. */
+  lost(reason: LossReason): void;
+}
+
+/** Why a lock or a session ended although nobody released it. */
+export type LossReason = 'lease-expired' | 'revoked' | 'force-released' | 'max-hold';
+
+export interface Audited {
+  readonly port: EtcdPort;
+  readonly clock: Clock;
+  readonly lease: bigint;
+  readonly lost: Ending;
+  /** Milliseconds between two audits. */
+  readonly period: number;
+  /** Deletes a key for good. */
+  discard(key: string): Promise<void>;
+}
+
+/**
+ * The books of a session: which keys it has in etcd, compared with what etcd has once per period, because nothing may
+ * rest on a watch or an answer alone. A key that is gone was deleted by hand: its owner is told. One that nobody here
+ * knows was left behind: it is deleted. And everybody who waits for somebody else's key reads it again.
+ */
+export class Audit {
+  /** With the number of the audit that was the next one when etcd confirmed the key; `Infinity` until then. */
+  readonly #entries = new Map<string, { entry: Entry; since: number }>();
+  #number = 0;
+  #next = new Latch<void>();
+
+  constructor(
+    readonly session: Audited,
+    /** Keys that are on the lease for other reasons. */
+    readonly known: ReadonlySet<string>,
+  ) {}
+
+  /** Set when the next audit is done. */
+  get next(): Ending {
+    return this.#next;
+  }
+
+  /** Before the key is sent to etcd, so that no audit can find it unknown. */
+  enlist(entry: Entry): void {
+    this.#entries.set(entry.key, { entry, since: Infinity });
+  }
+
+  /** etcd has the key. */
+  confirm(key: string): void {
+    const found = this.#entries.get(key);
+    if (found) found.since = this.#number + 1;
+  }
+
+  /** Before the key is deleted, or after the put has failed for good. */
+  delist(key: string): void {
+    this.#entries.delete(key);
+  }
+
+  /** The session is lost, and all its keys with it. */
+  closeBooks(reason: LossReason): void {
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    for (const { entry } of entries) entry.lost(reason);
+  }
+
+  /** Until the session is lost. */
+  async run(): Promise<void> {
+    const { clock, period, lost } = this.session;
+    for (;;) {
+      try {
+        await sleep(clock, period, lost);
+        await until(this.#compare(), lost);
+      } catch {
+        // Lost: the next sleep says so. No answer: the next audit may have one.
+      }
+      if (lost.isSet) return;
+      const done = this.#next;
+      this.#next = new Latch();
+      done.set();
+    }
+  }
+
+  async #compare(): Promise<void> {
+    const { port, lease, lost } = this.session;
+    const number = ++this.#number;
+    const found = new Set(await port.leaseKeys(lease));
+    // Empty also when the lease is gone; the renewals and the watch of the guard are quicker to tell.
+    if (found.size === 0) return;
+    for (const key of found) {
+      if (!this.#entries.has(key) && !this.known.has(key)) void this.session.discard(key);
+    }
+    for (const [key, { entry, since }] of this.#entries) {
+      if (since > number || found.has(key)) continue;
+      // The member that answered may have been a leader once. A read is what counts.
+      const { kvs } = await until(port.range({ key }), lost);
+      if (kvs.length > 0 || !this.#entries.delete(key)) continue;
+      entry.lost('force-released');
+    }
+  }
+}

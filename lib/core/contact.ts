@@ -1,0 +1,76 @@
+import type { Clock } from './clock.js';
+import { participant, type Participant } from './keys.js';
+import { Latch, sleep } from './latch.js';
+import { ATTEMPT_TIMEOUT, EtcdError, type KeyValue } from './port.js';
+
+/** Pause after a failure of etcd; it doubles from the first one to the longest. */
+export const RETRY_PAUSE = 100;
+export const LONGEST_PAUSE = 2_000;
+
+/**
+ * What those who want the same lock know of etcd: whoever asks speaks for all. It tells an outage from a busy lock also
+ * for a caller whose own turn to ask has not come. After a failure they pause together, and so go on in their order.
+ */
+export class Contact {
+  /** Who had the lock when one of us last looked. */
+  holder: Participant | undefined;
+  #answeredAt = -Infinity;
+  /** Whom etcd has not answered since, and with what. */
+  readonly #failures = new Map<object, EtcdError>();
+  #pause: Promise<void> | undefined;
+  #nextPause = RETRY_PAUSE;
+  /** Ends the pause. */
+  #resumed = new Latch<void>();
+
+  constructor(readonly clock: Clock) {}
+
+  answered(head?: KeyValue): void {
+    this.#answeredAt = this.clock.now();
+    this.#failures.clear();
+    this.#nextPause = RETRY_PAUSE;
+    this.#resumed.set();
+    if (head) this.holder = participant(head);
+  }
+
+  /** etcd did not answer `who`. */
+  failed(who: object, error: EtcdError): void {
+    this.#failures.set(who, error);
+  }
+
+  /** What he has seen says nothing to those who are still here. */
+  forget(who: object): void {
+    this.#failures.delete(who);
+  }
+
+  /** Keeps everybody from putting a ticket for a while, so that nobody overtakes the one who could not. */
+  backOff(): void {
+    if (this.#pause) return;
+    this.#resumed = new Latch();
+    this.#pause = sleep(this.clock, this.#nextPause, this.#resumed)
+      .catch(() => {})
+      .finally(() => (this.#pause = undefined));
+    this.#nextPause = Math.min(this.#nextPause * 2, LONGEST_PAUSE);
+  }
+
+  /** Ends the pause. */
+  resume(): void {
+    this.#resumed.set();
+  }
+
+  /** Settles when a ticket may be put (again); undefined if that is now. */
+  get pause(): Promise<void> | undefined {
+    return this.#pause;
+  }
+
+  /** Whether etcd is known not to answer: it has failed to, or has not for longer than any answer takes. */
+  isDown(since: number): boolean {
+    return this.#failures.size > 0 || (this.#answeredAt < since && this.clock.now() - since >= ATTEMPT_TIMEOUT);
+  }
+
+  /** Why etcd could not be asked since that time; undefined if it answered. */
+  outage(since: number): EtcdError | undefined {
+    const [failure] = this.#failures.values();
+    if (failure || this.#answeredAt >= since) return failure;
+    return new EtcdError('unreachable', 'etcd has not answered');
+  }
+}
