@@ -38,12 +38,11 @@ export interface Lock extends AsyncDisposable {
   release(): Promise<void>;
 }
 
-/** Locks that were given back: they are nobody's current lock any more. */
-export const released = new WeakSet<Lock>();
-
 /** The {@link Lock} over a hold of the engine. */
 export class HeldLock implements Lock {
   readonly #hold: Hold;
+  /** It was given back: it is nobody's current lock any more. */
+  isReleased = false;
   #abort: AbortController | undefined;
 
   constructor(
@@ -90,7 +89,7 @@ export class HeldLock implements Lock {
   }
 
   release(): Promise<void> {
-    released.add(this);
+    this.isReleased = true;
     return this.#hold.release();
   }
 

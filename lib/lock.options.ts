@@ -178,9 +178,9 @@ const HINTS: Record<string, string> = {
 };
 
 function checkNumbers(options: object): void {
-  for (const [name, { min, max, whole }] of Object.entries(NUMBERS)) {
-    const value = (options as Record<string, unknown>)[name];
-    if (value === undefined) continue;
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || !(name in NUMBERS)) continue;
+    const { min, max, whole } = NUMBERS[name]!;
     const fits = typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value));
     if (fits) continue;
     const upper = max === Infinity ? ', or Infinity' : max < Number.MAX_SAFE_INTEGER ? ` and at most ${max}` : '';

@@ -131,16 +131,18 @@ export class LockService implements AsyncDisposable {
    * @throws {LockUnavailableError} if etcd does not answer
    * @throws the reason of `options.signal` when that aborts the wait
    */
-  async acquire(name: string, options: LockOptions = {}): Promise<Lock> {
-    return await this.#ask(name, async () => {
+  acquire(name: string, options: LockOptions = {}): Promise<Lock> {
+    return this.#ask(name, () => {
       const prefix = this.keyPrefix(name);
       const { waitTimeout, signal, maxHold } = resolveLockOptions(options, this.#options);
       const outcome =
         waitTimeout === 0
-          ? await this.#queue.tryAcquire(prefix, { signal, maxHold })
-          : await this.#queue.acquire(prefix, { timeout: waitTimeout, signal, maxHold });
-      if ('refused' in outcome) throw refusal(name, outcome, waitTimeout, this.#options);
-      return this.#keep(name, outcome);
+          ? this.#queue.tryAcquire(prefix, { signal, maxHold })
+          : this.#queue.acquire(prefix, { timeout: waitTimeout, signal, maxHold });
+      return outcome.then((granted) => {
+        if ('refused' in granted) throw refusal(name, granted, waitTimeout, this.#options);
+        return this.#keep(name, granted);
+      });
     });
   }
 
@@ -151,8 +153,8 @@ export class LockService implements AsyncDisposable {
    *
    * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
    */
-  async tryAcquire(name: string, options: LockOptions = {}): Promise<Lock | null> {
-    return await this.#ask(name, async () => {
+  tryAcquire(name: string, options: LockOptions = {}): Promise<Lock | null> {
+    return this.#ask(name, async () => {
       const prefix = this.keyPrefix(name);
       const { signal, maxHold } = resolveLockOptions(options, this.#options);
       const outcome = await this.#queue.tryAcquire(prefix, { signal, maxHold });

@@ -19,7 +19,7 @@ export interface Audited {
   readonly lost: Ending;
   /** Milliseconds between two audits. */
   readonly period: number;
-  /** Deletes a key for good. */
+  /** Deletes a key. */
   discard(key: string): Promise<void>;
 }
 
@@ -31,6 +31,8 @@ export interface Audited {
 export class Audit {
   /** With the number of the audit that was the next one when etcd confirmed the key; `Infinity` until then. */
   readonly #entries = new Map<string, { entry: Entry; since: number }>();
+  /** Keys that must not be put (again), because a delete of theirs may still be under way. */
+  readonly #retired = new Set<string>();
   #number = 0;
   #next = new Latch<void>();
 
@@ -59,6 +61,15 @@ export class Audit {
   /** Before the key is deleted, or after the put has failed for good. */
   delist(key: string): void {
     this.#entries.delete(key);
+  }
+
+  /** The key is never to be used again in this session. */
+  retire(key: string): void {
+    this.#retired.add(key);
+  }
+
+  isRetired(key: string): boolean {
+    return this.#retired.has(key);
   }
 
   /** The session is lost, and all its keys with it. */
@@ -92,13 +103,16 @@ export class Audit {
     // Empty also when the lease is gone; the renewals and the watch of the guard are quicker to tell.
     if (found.size === 0) return;
     for (const key of found) {
-      if (!this.#entries.has(key) && !this.known.has(key)) void this.session.discard(key);
+      if (this.known.has(key) || this.#entries.has(key)) continue;
+      this.retire(key);
+      void this.session.discard(key);
     }
     for (const [key, { entry, since }] of this.#entries) {
       if (since > number || found.has(key)) continue;
       // The member that answered may have been a leader once. A read is what counts.
-      const { kvs } = await until(port.range({ key }), lost);
-      if (kvs.length > 0 || !this.#entries.delete(key)) continue;
+      if ((await until(port.range({ key }), lost)).kvs.length > 0) continue;
+      if (this.#entries.get(key)?.entry !== entry) continue;
+      this.#entries.delete(key);
       entry.lost('force-released');
     }
   }

@@ -69,33 +69,44 @@ export class Batch {
       if ('put' in op) this.#puts.add(op.put.key);
       if ('delete' in op) this.#deletes.add(op.delete.key);
     }
-    if (hasPut(request)) this.#queues.push(...ranges(request));
+    if (hasPut(request)) for (const op of request.success) if ('range' in op) this.#queues.push(op.range);
   }
 
   #hasRoom({ request }: Member, limit: number): boolean {
     return this.#success + request.success.length <= limit && this.#failure + otherwise(request).length <= limit;
   }
 
+  /** With plain loops: this runs for every transaction against all others. */
   #isNeutral({ request }: Member): boolean {
-    if (isConditional(request) && this.#compare.length > 0 && !isSame(request.compare!, this.#compare)) return false;
-    if (request.compare?.some(({ key }) => this.#puts.has(key) || this.#deletes.has(key))) return false;
-    const queues = hasPut(request) ? ranges(request) : [];
+    if (isConditional(request)) {
+      if (this.#compare.length > 0 && !isSame(request.compare!, this.#compare)) return false;
+      for (const { key } of request.compare!) if (this.#puts.has(key) || this.#deletes.has(key)) return false;
+    }
+    const isPut = hasPut(request);
     for (const op of request.success) {
-      if ('delete' in op) {
-        if (this.#puts.has(op.delete.key) || this.#isCompared(op.delete.key)) return false;
-      } else if ('put' in op) {
+      if ('put' in op) {
         const { key } = op.put;
         if (this.#puts.has(key) || this.#deletes.has(key) || this.#isCompared(key)) return false;
-        if (this.#queues.some((queue) => contains(queue, key))) return false;
+        for (const queue of this.#queues) if (contains(queue, key)) return false;
+      } else if ('delete' in op) {
+        if (this.#puts.has(op.delete.key) || this.#isCompared(op.delete.key)) return false;
+      } else if (isPut) {
+        for (const key of this.#puts) if (contains(op.range, key)) return false;
       }
     }
-    if (queues.length > 0) for (const key of this.#puts) if (queues.some((queue) => contains(queue, key))) return false;
     return true;
   }
 
   #isCompared(key: string): boolean {
-    return this.#compare.some((compare) => compare.key === key);
+    for (const compare of this.#compare) if (compare.key === key) return true;
+    return false;
   }
+}
+
+/** Two parts. */
+export function halves(members: readonly Member[]): Batch[] {
+  const middle = members.length >> 1;
+  return [new Batch(members.slice(0, middle)), new Batch(members.slice(middle))];
 }
 
 export function hasPut({ success }: TxnRequest): boolean {
@@ -111,21 +122,14 @@ function otherwise(request: TxnRequest): TxnRequest['success'] {
   return isConditional(request) ? (request.failure ?? []) : request.success;
 }
 
-function ranges({ success }: TxnRequest): KeyRange[] {
-  return success.flatMap((op) => ('range' in op && op.range.end !== undefined ? [op.range] : []));
-}
-
-function contains({ key: start, end }: KeyRange, key: string): boolean {
-  return key >= start && key < end!;
+function contains({ key: start, end = start }: KeyRange, key: string): boolean {
+  return key >= start && (key < end || key === start);
 }
 
 function isSame(a: readonly Compare[], b: readonly Compare[]): boolean {
-  return (
-    a === b ||
-    (a.length === b.length &&
-      a.every(({ key, target, revision }, i) => {
-        const other = b[i]!;
-        return key === other.key && target === other.target && revision === other.revision;
-      }))
-  );
+  if (a.length !== b.length) return false;
+  return a.every(({ key, target, revision }, i) => {
+    const other = b[i]!;
+    return key === other.key && target === other.target && revision === other.revision;
+  });
 }

@@ -1,4 +1,4 @@
-import { Batch, hasPut, type Member } from './batch.js';
+import { Batch, halves, hasPut, type Member } from './batch.js';
 import type { Clock } from './clock.js';
 import { PortWrapper } from './port-wrapper.js';
 import { EtcdError, type CallOptions, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
@@ -71,9 +71,8 @@ class Lane {
     this.#scheduled = false;
     this.#stopSlow?.();
     this.#stopSlow = undefined;
-    const batch = this.#take();
     this.#underWay++;
-    void this.#perform(batch).then(() => {
+    void this.#perform(this.#take()).then(() => {
       this.#underWay--;
       if (this.#waiting.length > 0) this.#schedule();
     });
@@ -92,24 +91,23 @@ class Lane {
     try {
       batch.answer(await this.port.txn(batch.request));
     } catch (error) {
-      for (const part of this.#parts(batch, error)) void this.#perform(part);
+      for (const part of this.#retries(batch, error)) void this.#perform(part);
     }
   }
 
   /** Tells the members that have failed for good, and returns the others in parts that are to be tried again. */
-  #parts({ members }: Batch, error: unknown): Batch[] {
+  #retries({ members }: Batch, error: unknown): Batch[] {
     const puts = members.filter(({ request }) => hasPut(request));
     const rest = members.filter(({ request }) => !hasPut(request));
     const isMixed = puts.length > 0 && rest.length > 0;
     const code = error instanceof EtcdError ? error.code : 'closed';
-    if (code === 'closed' || members.length === 1) return fail(members, error);
-    // Whether the puts have taken effect is for those to find out who sent them. What can be repeated is repeated, and
-    // deletes alone, because etcd takes them also when it takes no puts.
-    if (code === 'unreachable') return [...fail(isMixed ? puts : members, error), ...whole(isMixed ? rest : [])];
+    // Whether what is lost has taken effect is for those to find out who sent it.
+    if (code === 'closed' || code === 'unreachable' || members.length === 1) return fail(members, error);
+    // Deletes go alone then, because etcd takes them also when it takes no puts.
     if (code === 'no-space' || (code === 'lease-not-found' && haveOneLease(puts))) {
       return [...fail(puts, error), ...whole(rest)];
     }
-    if ((error as EtcdError).message.includes('too many operations')) this.#limit = Math.max(1, this.#limit >> 1);
+    if ((error as EtcdError).message.includes('too many operations')) this.#limit >>= 1;
     return isMixed ? [...whole(rest), ...halves(puts)] : halves(members);
   }
 }
@@ -121,11 +119,6 @@ function fail(members: readonly Member[], error: unknown): [] {
 
 function whole(members: readonly Member[]): Batch[] {
   return members.length > 0 ? [new Batch(members)] : [];
-}
-
-function halves(members: readonly Member[]): Batch[] {
-  const middle = members.length >> 1;
-  return [...whole(members.slice(0, middle)), ...whole(members.slice(middle))];
 }
 
 function haveOneLease(puts: readonly Member[]): boolean {

@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { guardKey } from './keys.js';
 import { Interrupted, sleep, until, type Ending } from './latch.js';
-import { EtcdError, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
+import { EtcdError, type EtcdPort, type KeyValue, type TxnRequest, type TxnResponse } from './port.js';
 
 /**
  * A key of the session that makes lost writes impossible.
@@ -62,16 +62,19 @@ export class Guard {
    */
   async write(request: TxnRequest): Promise<TxnResponse | undefined> {
     const { session, key } = this;
+    const { compare = [], success } = request;
+    const isConditional = compare.length > 0;
+    // Who has no condition of his own fails so rarely that the guard is not read along, but afterwards.
+    const failure = isConditional ? [{ range: { key } }, ...(request.failure ?? [])] : [];
     for (;;) {
       if (!session.alive) throw new Interrupted(session.lost);
       const revision = this.#revision;
       let answer: TxnResponse;
+      let guard: readonly KeyValue[] | undefined;
       try {
-        answer = await session.port.txn({
-          compare: [{ key, target: 'mod', revision }, ...(request.compare ?? [])],
-          success: request.success,
-          failure: [{ range: { key } }, ...(request.failure ?? [])],
-        });
+        answer = await session.port.txn({ compare: [{ key, target: 'mod', revision }, ...compare], success, failure });
+        if (answer.succeeded) return answer;
+        guard = isConditional ? answer.results[0] : (await session.port.range({ key })).kvs;
       } catch (error) {
         this.#rethrowUnlessUnknown(error);
         await this.fence().catch((cause: unknown) => {
@@ -79,16 +82,11 @@ export class Guard {
         });
         return undefined;
       }
-      if (answer.succeeded) return answer;
-      const [[found] = [], ...results] = answer.results;
-      if (!found) {
-        session.revoked();
-      } else if (found.modRevision === revision) {
-        return { ...answer, results };
-      } else {
-        // A fence of ours was applied after we had stopped waiting for it. It is as good as any other.
-        this.#revision = found.modRevision;
-      }
+      const found = guard?.[0]?.modRevision;
+      if (found === undefined) session.revoked();
+      else if (found === revision) return { ...answer, results: answer.results.slice(1) };
+      // A fence of ours was applied after we had stopped waiting for it. It is as good as any other.
+      else this.#revision = found;
     }
   }
 

@@ -31,8 +31,6 @@ export class Hold {
   constructor(
     readonly ticket: Ticket,
     readonly grant: Grant,
-    /** Gives the lock to the next one; the promise is for what etcd has to confirm of it. */
-    readonly giveBack: () => Promise<void> | undefined,
   ) {
     const { clock } = ticket.session;
     this.#until = grant.maxHold === Infinity ? Infinity : clock.now() + grant.maxHold;
@@ -92,7 +90,7 @@ export class Hold {
 
   async #release(): Promise<void> {
     this.#stopMaxHold();
-    const unconfirmed = this.giveBack();
+    const unconfirmed = this.ticket.line.giveBack(this.ticket);
     const { clock } = this.ticket.session;
     const confirmed = !unconfirmed || (await atMost(clock, RELEASE_TIMEOUT, unconfirmed));
     this.ended.set(confirmed ? 'released' : 'unconfirmed');

@@ -61,16 +61,31 @@ export class Interrupted extends Error {
 }
 
 /** The outcome of `promise`, unless one of the endings comes first: then it rejects with {@link Interrupted} at once. */
-export async function until<T>(promise: PromiseLike<T>, ...endings: readonly Ending[]): Promise<T> {
-  const stops: (() => void)[] = [];
-  const interrupted = new Promise<never>((_resolve, reject) => {
-    for (const ending of endings) stops.push(ending.on(() => reject(new Interrupted(ending))));
+export function until<T>(promise: PromiseLike<T>, ...endings: readonly Ending[]): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stops: (() => void)[] = [];
+    const stop = (): void => {
+      for (const each of stops) each();
+    };
+    for (const ending of endings) {
+      stops.push(
+        ending.on(() => {
+          stop();
+          reject(new Interrupted(ending));
+        }),
+      );
+    }
+    promise.then(
+      (value) => {
+        stop();
+        resolve(value);
+      },
+      (error: unknown) => {
+        stop();
+        reject(error as Error);
+      },
+    );
   });
-  try {
-    return await Promise.race([interrupted, promise]);
-  } finally {
-    for (const stop of stops) stop();
-  }
 }
 
 /** Waits for the first of the latches. Rejects when one of the endings comes first. */
@@ -83,20 +98,12 @@ export function firstOf(latches: readonly Ending[], ...endings: readonly Ending[
 }
 
 /** Waits for `latch`, for `ms` at the longest: says whether it was set. Rejects when one of the endings comes first. */
-export async function settled(
-  latch: Ending,
-  clock: Clock,
-  ms: number,
-  ...endings: readonly Ending[]
-): Promise<boolean> {
-  const overdue = new Latch<void>();
-  const stopTimer = clock.after(ms, () => overdue.set());
-  try {
-    await firstOf([latch, overdue], ...endings);
-    return !overdue.isSet;
-  } finally {
-    stopTimer();
-  }
+export function settled(latch: Ending, clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<boolean> {
+  let stops: (() => void)[] = [];
+  const first = new Promise<boolean>((resolve) => {
+    stops = [latch.on(() => resolve(true)), clock.after(ms, () => resolve(false))];
+  });
+  return until(first, ...endings).finally(() => stops.forEach((stop) => stop()));
 }
 
 const NEVER: Ending = { isSet: false, on: () => () => {} };
@@ -107,11 +114,13 @@ export async function sleep(clock: Clock, ms: number, ...endings: readonly Endin
 }
 
 /** Waits for `promise`, whatever comes of it, but for `ms` at the longest: says whether it was settled. */
-export async function atMost(clock: Clock, ms: number, promise: Promise<unknown>): Promise<boolean> {
-  const done = new Latch<void>();
-  promise.then(
-    () => done.set(),
-    () => done.set(),
-  );
-  return await settled(done, clock, ms);
+export function atMost(clock: Clock, ms: number, promise: Promise<unknown>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const stopTimer = clock.after(ms, () => resolve(false));
+    const done = (): void => {
+      stopTimer();
+      resolve(true);
+    };
+    promise.then(done, done);
+  });
 }

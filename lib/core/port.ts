@@ -5,8 +5,8 @@
  */
 export interface EtcdPort {
   /**
-   * Runs one transaction. A transaction without a put is repeated by the port when its answer is lost; one with a
-   * put is sent once, because its answer matters.
+   * Runs one transaction. One that only reads is repeated by the port when its answer is lost; one that writes is sent
+   * once, because it matters whether it may take effect a second time, or late.
    */
   txn(request: TxnRequest, options?: CallOptions): Promise<TxnResponse>;
   /** Reads a range, linearizable. Repeated by the port when its answer is lost. */

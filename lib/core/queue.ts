@@ -42,9 +42,8 @@ const CLOSE_TIMEOUT = 1_000;
 export class LockQueue implements LineHost {
   readonly timeouts: Timeouts;
   readonly #lines = new Map<string, Line>();
-  readonly #running = new Set<Promise<unknown>>();
   #isClosing = false;
-  #numbers = 0;
+  #arrivals = 0;
 
   constructor(
     readonly port: EtcdPort,
@@ -88,23 +87,19 @@ export class LockQueue implements LineHost {
     for (const line of this.#lines.values()) line.close();
   }
 
-  /** Ends all waits and resolves when nothing is under way for them any more, or after a short time. */
+  /** Ends all waits and resolves when nothing is left of them in etcd, or after a short time. */
   async close(): Promise<void> {
     this.stopWaiting();
-    await atMost(this.clock, CLOSE_TIMEOUT, Promise.allSettled(this.#running));
+    const work = [...this.#lines.values()].map((line) => line.idle());
+    await atMost(this.clock, CLOSE_TIMEOUT, Promise.all(work));
   }
 
-  nextNumber(): number {
-    return this.#numbers++;
+  nextArrival(): number {
+    return this.#arrivals++;
   }
 
   emptied(line: Line): void {
     if (this.#lines.get(line.keyPrefix) === line) this.#lines.delete(line.keyPrefix);
-  }
-
-  running(work: Promise<unknown>): void {
-    const tracked = work.finally(() => this.#running.delete(tracked));
-    this.#running.add(tracked);
   }
 
   #join(keyPrefix: string, wait: WaitOptions): Promise<Hold | Refusal> {

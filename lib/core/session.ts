@@ -115,18 +115,14 @@ export class Session implements Guarded, Audited {
   }
 
   /**
-   * Deletes a ticket, and goes on trying until etcd has confirmed it or the session is over, which deletes it as well.
-   * `fence`: the put of the ticket has an unknown outcome and may still be under way. The delete does not wait for the
-   * fence, because etcd takes deletes also when it is full; but only one that comes after the fence is the last.
+   * Deletes a key, and goes on trying until etcd has confirmed it or the session is over, which deletes it as well.
+   * `fence`: the put of the key has an unknown outcome and may still be under way. The delete does not wait for the
+   * fence, because etcd takes deletes also when it is full; but only one that comes after the fence is the last. A key
+   * whose delete may still be under way as well, when another one was confirmed, is not used again.
    */
   async discard(key: string, fence = false): Promise<void> {
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, this.period)) {
-      const fenced =
-        !fence ||
-        (await this.#guard.fence().then(
-          () => true,
-          () => false,
-        ));
+      const fenced = !fence || (await this.#isFenced());
       try {
         await until(this.port.txn({ success: [{ delete: { key } }] }), this.lost);
         if (fenced) return;
@@ -134,8 +130,16 @@ export class Session implements Guarded, Audited {
         // Not confirmed: once more.
       }
       if (!this.alive) return;
+      this.audit.retire(key);
       await sleep(this.clock, pause, this.lost).catch(() => {});
     }
+  }
+
+  async #isFenced(): Promise<boolean> {
+    return await this.#guard.fence().then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Ends the session and its lease: every key on it is gone when etcd confirms. Waits for that a short time only. */

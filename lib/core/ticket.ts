@@ -3,7 +3,7 @@ import { LONGEST_PAUSE, RETRY_PAUSE, type Contact } from './contact.js';
 import { UnsettledWrite } from './guard.js';
 import type { Hold } from './hold.js';
 import { untilDeleted } from './key-watch.js';
-import { participant, queueRange, ticketKey, ticketValue, type Participant } from './keys.js';
+import { participant, queueRange, ticketValue, type Participant } from './keys.js';
 import { firstOf, Latch, sleep, until } from './latch.js';
 import { EtcdError, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
@@ -23,14 +23,15 @@ export interface TicketLine {
   ticket(key: string): Ticket | undefined;
   /** The key is gone, or will be, and nobody here has deleted it. */
   lost(ticket: Ticket, reason: LossReason): void;
+  /** Gives the lock to the next one. The promise is for what etcd has to confirm before it can be somebody else's. */
+  giveBack(ticket: Ticket): Promise<void> | undefined;
 }
 
 /** How a ticket comes to its end; `served`: it was the first in the queue, and its callers have had the lock. */
 export type TicketEnd = 'served' | 'abandoned' | 'lost' | 'refused';
 
-/** One place in the queue of a lock, for all callers who took it together: a key on a lease, put at most once. */
+/** One place in the queue of a lock, for all callers who took it together: a key on a lease. */
 export class Ticket implements Entry {
-  readonly key: string;
   /** The create revision of the key, once it is put. */
   revision = 0n;
   /** The revision of etcd at which it was seen to be the first; 0 until then. */
@@ -55,13 +56,12 @@ export class Ticket implements Entry {
     readonly line: TicketLine,
     readonly session: Session,
     keyPrefix: string,
-    number: number,
+    readonly key: string,
     /** Those who have not had the lock yet, in their order. */
     readonly waiters: Set<Waiter>,
     /** Taken only if nobody has the lock and nobody waits for it. */
     readonly ifFree: boolean,
   ) {
-    this.key = ticketKey(keyPrefix, session.lease, number);
     this.#queue = queueRange(keyPrefix);
     this.#head = { range: { ...this.#queue, sort: 'oldest', limit: 1 } };
     this.#next = waiters.values();
@@ -155,8 +155,8 @@ export class Ticket implements Entry {
   /** Deletes the key, if it can be there, and resolves when etcd has confirmed it, or when the session is over. */
   async discard(): Promise<void> {
     const { session, key } = this;
-    if (this.#state !== 'not put') await session.discard(key, this.#state === 'unknown');
     session.audit.delist(key);
+    if (this.#state !== 'not put') await session.discard(key, this.#state === 'unknown');
     this.gone.set();
   }
 
@@ -193,9 +193,11 @@ export class Ticket implements Entry {
       ]);
       const [[other], [mine]] = results as [readonly KeyValue[], readonly KeyValue[]];
       if (!mine) throw new TicketGone();
-      if (!other) this.firstAt = isHead ? header.revision : 0n;
+      // The same key can have been put again meanwhile: then it stands behind me.
+      const isGone = !other || other.createRevision > mine.createRevision;
+      if (isGone) this.firstAt = isHead ? header.revision : 0n;
       else if (isHead) this.line.contact.answered(other);
-      return !other;
+      return isGone;
     };
     const { port, clock, audit } = session;
     await untilDeleted({ port, clock, key: predecessor, isGone, nextAudit: () => audit.next }, this.over);

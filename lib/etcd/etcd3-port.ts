@@ -42,8 +42,8 @@ export class Etcd3Port implements EtcdPort {
       success: request.success.map(wire.requestOp),
       failure: (request.failure ?? []).map(wire.requestOp),
     };
-    const puts = [...request.success, ...(request.failure ?? [])].some((op) => 'put' in op);
-    const answer = await this.#call(puts ? 'once' : 'repeat', options, ({ kv }, grpc) => kv.txn(message, grpc));
+    const isRead = [...request.success, ...(request.failure ?? [])].every((op) => 'range' in op);
+    const answer = await this.#call(isRead ? 'repeat' : 'once', options, ({ kv }, grpc) => kv.txn(message, grpc));
     return {
       header: wire.header(answer.header),
       succeeded: answer.succeeded,
