@@ -1,15 +1,13 @@
 import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
-import { Batching } from './core/batching.js';
-import { SystemClock, type Clock } from './core/clock.js';
+import type { Clock } from './core/clock.js';
 import type { Hold } from './core/hold.js';
 import { escapeName, type Participant } from './core/keys.js';
 import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
 import { LockQueue } from './core/queue.js';
 import { SessionKeeper } from './core/session-keeper.js';
-import { WatchMux } from './core/watch-mux.js';
-import { Etcd3Port } from './etcd/etcd3-port.js';
+import { openBackend, type Backend } from './lock.backend.js';
 import { hold } from './lock.context.js';
 import { badOption, LockUsageError, reported } from './lock.errors.js';
 import { HeldLock, type Lock } from './lock.handle.js';
@@ -32,16 +30,6 @@ export interface LockState {
   holders: Participant[];
   /** In the order in which they will be served. */
   waiters: Participant[];
-}
-
-/** What a service stands on when it does not make it itself. */
-export interface Backend {
-  port?: EtcdPort;
-  clock?: Clock;
-  /** Default true. */
-  batching?: boolean;
-  /** Default true. */
-  watchMux?: boolean;
 }
 
 /**
@@ -69,22 +57,13 @@ export class LockService implements AsyncDisposable {
    */
   constructor(options: EtcdLockModuleOptions = {}, backend: Backend = {}) {
     this.#options = resolveOptions(options);
-    const { hosts, credentials, auth, grpcOptions, namespace, ttl, maxWaiters, connectTimeout } = this.#options;
-    this.#clock = backend.clock ?? new SystemClock();
-    const { batching = true, watchMux = true } = backend;
-    const port =
-      backend.port ??
-      new Etcd3Port({
-        hosts,
-        ...(credentials && { credentials }),
-        ...(auth && { auth }),
-        ...(grpcOptions && { grpcOptions }),
-      });
-    const watching = watchMux ? new WatchMux(port, this.#clock, ttl / 5) : port;
-    this.#port = batching ? new Batching(watching, this.#clock) : watching;
-    this.#sessions = new SessionKeeper(this.#port, this.#clock, { ttl, namespace });
+    const { namespace, ttl, maxWaiters, connectTimeout } = this.#options;
+    const { port, clock } = openBackend(this.#options, backend);
+    this.#clock = clock;
+    this.#port = port;
+    this.#sessions = new SessionKeeper(port, clock, { ttl, namespace });
     const owner = { host: hostname(), pid: process.pid };
-    this.#queue = new LockQueue(this.#port, this.#clock, this.#sessions, { owner, maxWaiters, connectTimeout });
+    this.#queue = new LockQueue(port, clock, this.#sessions, { owner, maxWaiters, connectTimeout });
     if (ttl < SHORT_TTL) {
       this.#logger.warn(`ttl is ${ttl} ms. Below ${SHORT_TTL} the failure of an etcd leader can cost all locks.`);
     }

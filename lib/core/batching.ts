@@ -71,11 +71,14 @@ class Lane {
     this.#scheduled = false;
     this.#stopSlow?.();
     this.#stopSlow = undefined;
+    void this.#follow(this.#perform(this.#take()));
+    if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  async #follow(performed: Promise<void>): Promise<void> {
     this.#underWay++;
-    void this.#perform(this.#take()).then(() => {
-      this.#underWay--;
-      if (this.#waiting.length > 0) this.#schedule();
-    });
+    await performed;
+    this.#underWay--;
     if (this.#waiting.length > 0) this.#schedule();
   }
 

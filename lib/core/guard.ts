@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { guardKey } from './keys.js';
 import { Interrupted, sleep, until, type Ending } from './latch.js';
-import { EtcdError, type EtcdPort, type KeyValue, type TxnRequest, type TxnResponse } from './port.js';
+import { EtcdError, isUnreachable, type EtcdPort, type KeyValue, type TxnRequest, type TxnResponse } from './port.js';
 
 /**
  * A key of the session that makes lost writes impossible.
@@ -129,6 +129,6 @@ export class Guard {
       this.session.revoked();
       throw new Interrupted(this.session.lost);
     }
-    if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
+    if (!isUnreachable(error)) throw error;
   }
 }

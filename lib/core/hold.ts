@@ -1,22 +1,10 @@
 import type { LossReason } from './audit.js';
 import { atMost, Latch } from './latch.js';
 import type { Ticket } from './ticket.js';
+import { tokenValue, type Token } from './token.js';
 
 /** How long a release waits for etcd to confirm it. It goes on behind the scenes after that. */
 const RELEASE_TIMEOUT = 2_000;
-/** The fencing token leaves this many bits for grants that share one revision of etcd. */
-const TOKEN_SHIFT = 16n;
-/** The highest number that fits into them. */
-export const LAST_OF_REVISION = 2 ** Number(TOKEN_SHIFT) - 1;
-
-export interface Grant {
-  /** The highest revision of etcd that was known at the grant, and which of the grants with that revision it is. */
-  revision: bigint;
-  number: number;
-  /** Milliseconds. */
-  maxHold: number;
-}
-
 /** A lock that was granted, until it is released or lost. */
 export class Hold {
   /** Set when the lock is lost, not when it is released. */
@@ -30,11 +18,13 @@ export class Hold {
 
   constructor(
     readonly ticket: Ticket,
-    readonly grant: Grant,
+    readonly token: Token,
+    /** Milliseconds. */
+    maxHold: number,
   ) {
     const { clock } = ticket.session;
-    this.#until = grant.maxHold === Infinity ? Infinity : clock.now() + grant.maxHold;
-    this.#stopMaxHold = clock.after(grant.maxHold, () => this.lose('max-hold'));
+    this.#until = maxHold === Infinity ? Infinity : clock.now() + maxHold;
+    this.#stopMaxHold = clock.after(maxHold, () => this.lose('max-hold'));
   }
 
   get key(): string {
@@ -51,7 +41,7 @@ export class Hold {
    * holder that queued earlier may acquire later, and a Go client's `Mutex.Header().Revision` is of the grant as well.
    */
   get fencingToken(): bigint {
-    return (this.grant.revision << TOKEN_SHIFT) + BigInt(this.grant.number);
+    return tokenValue(this.token);
   }
 
   get held(): boolean {

@@ -75,16 +75,13 @@ export function until<T>(promise: PromiseLike<T>, ...endings: readonly Ending[])
         }),
       );
     }
-    promise.then(
-      (value) => {
+    const after =
+      <A>(settle: (outcome: A) => void) =>
+      (outcome: A): void => {
         stop();
-        resolve(value);
-      },
-      (error: unknown) => {
-        stop();
-        reject(error as Error);
-      },
-    );
+        settle(outcome);
+      };
+    promise.then(after<T>(resolve), after<unknown>(reject));
   });
 }
 
@@ -117,10 +114,10 @@ export async function sleep(clock: Clock, ms: number, ...endings: readonly Endin
 export function atMost(clock: Clock, ms: number, promise: Promise<unknown>): Promise<boolean> {
   return new Promise((resolve) => {
     const stopTimer = clock.after(ms, () => resolve(false));
-    const done = (): void => {
+    const settle = (): void => {
       stopTimer();
       resolve(true);
     };
-    promise.then(done, done);
+    promise.then(settle, settle);
   });
 }

@@ -1,33 +1,19 @@
-import { onAbort } from './abort.js';
+import { Arrivals } from './arrivals.js';
 import type { LossReason } from './audit.js';
-import type { Clock } from './clock.js';
 import { Contact } from './contact.js';
-import { Hold, LAST_OF_REVISION } from './hold.js';
-import { ticketKey } from './keys.js';
-import { atMost, firstOf, Interrupted, settled, until } from './latch.js';
-import { EtcdError } from './port.js';
+import { Hold } from './hold.js';
+import { atMost, Interrupted, settled, until } from './latch.js';
+import { isUnreachable, type EtcdError } from './port.js';
+import type { LineHost } from './line-host.js';
 import type { Session } from './session.js';
-import type { SessionKeeper } from './session-keeper.js';
 import { Ticket, TicketGone, type TicketEnd } from './ticket.js';
-import type { Timeouts } from './timeouts.js';
+import { Tickets } from './tickets.js';
+import { Tokens } from './token.js';
 import type { Turn } from './turn.js';
 import { Waiter, type Refusal, type WaitEnd, type WaitOptions } from './waiter.js';
 
 /** After its wait has ended, a caller still waits this long for its ticket to be deleted, unless etcd is down anyway. */
 const CLEANUP_GRACE = 1_000;
-
-/** What the lines of a process share. */
-export interface LineHost {
-  readonly clock: Clock;
-  readonly timeouts: Timeouts;
-  readonly sessions: SessionKeeper;
-  /** Shown to others who look into the queue. */
-  readonly owner: { host: string; pid: number };
-  /** The number of the next caller. */
-  nextArrival(): number;
-  /** Nobody is in the line any more, and nothing of it is left in etcd. */
-  emptied(line: Line): void;
-}
 
 /**
  * The callers of one lock in this process, in the order of their calls.
@@ -45,21 +31,17 @@ export class Line {
   readonly contact: Contact;
   /** Those who wait, without those who only try. */
   waiting = 0;
-  #arrived = new Set<Waiter>();
-  /** Whether those who have arrived are in the order of their calls. */
-  #isSorted = true;
-  /** The tickets of which something may be in etcd, oldest first, by their keys. */
-  readonly #tickets = new Map<string, Ticket>();
+  readonly #arrived = new Arrivals();
+  readonly #tickets: Tickets;
   #isQueuing = false;
-  /** What the last fencing token was made of. */
-  #revision = 0n;
-  #number = 0;
+  readonly #tokens = new Tokens();
 
   constructor(
     readonly host: LineHost,
     readonly keyPrefix: string,
   ) {
     this.contact = new Contact(host.clock);
+    this.#tickets = new Tickets(keyPrefix);
   }
 
   /** Resolves with the lock, or with the reason why not. Rejects with the signal's reason or an {@link EtcdError}. */
@@ -69,23 +51,19 @@ export class Line {
       const waiter = new Waiter(host.nextArrival(), host.clock.now(), options, resolve, reject);
       this.#arrived.add(waiter);
       if (!options.ifFree) this.waiting++;
-      waiter.stopTimeout = host.timeouts.after(options.timeout, () => this.#leave(waiter, 'timeout'));
-      const { signal } = options;
-      if (signal) waiter.stopListening = onAbort(signal, () => this.#leave(waiter, 'aborted'));
+      waiter.listen(host.timeouts, (end) => this.#leave(waiter, end));
       this.#queue();
     });
   }
 
   /** Tells all who wait that there is nothing to wait for any more. */
   close(): void {
-    const waiters = [...this.#tickets.values()].flatMap((ticket) => [...ticket.waiters]);
-    for (const waiter of [...waiters, ...this.#arrived]) this.#leave(waiter, 'closed');
+    for (const waiter of [...this.#tickets.waiters(), ...this.#arrived]) this.#leave(waiter, 'closed');
   }
 
   /** Resolves when etcd has confirmed that nothing is left of those who waited. */
-  async idle(): Promise<void> {
-    const waited = [...this.#tickets.values()].filter(({ hold }) => !hold);
-    await Promise.all(waited.map(({ gone }) => firstOf([gone])));
+  idle(): Promise<void> {
+    return this.#tickets.idle();
   }
 
   ticket(key: string): Ticket | undefined {
@@ -98,8 +76,8 @@ export class Line {
     // Whoever deletes keys by hand may do it once more.
     if (reason === 'force-released') audit.retire(ticket.key);
     this.#end(ticket, 'lost');
-    this.#return(ticket);
-    this.#tickets.delete(ticket.key);
+    this.#arrived.takeBack(ticket);
+    this.#tickets.delete(ticket);
     ticket.gone.set();
     ticket.hold?.lose(reason);
     this.#queue();
@@ -127,11 +105,11 @@ export class Line {
     while (this.#arrived.size > 0) {
       try {
         const { sessions } = this.host;
-        const [first] = this.#inOrder();
+        const { first } = this.#arrived;
         if (this.contact.pause) await this.contact.pause;
         else if (!sessions.live) await sessions.current();
         else if (first!.options.ifFree) await this.#try(first!, sessions.live);
-        else await this.#putTicket(sessions.live, this.#takeTogether(), false);
+        else await this.#putTicket(sessions.live, this.#arrived.takeTogether(), false);
       } catch (error) {
         if (isUnreachable(error)) this.#failed(error);
         else for (const waiter of this.#arrived) this.#tell(waiter, () => waiter.reject(error));
@@ -150,9 +128,8 @@ export class Line {
 
   /** One who does not wait is told that the lock is busy if somebody here has it or waits for it. */
   async #try(waiter: Waiter, session: Session): Promise<void> {
-    const [oldest] = this.#tickets.values();
-    const isTaken = [...this.#tickets.values()].some(({ hold, waiters }) => hold || waiters.size > 0);
-    if (isTaken) return this.#tell(waiter, () => waiter.resolve(this.#busy()));
+    const { areTaken, oldest } = this.#tickets;
+    if (areTaken) return this.#tell(waiter, () => waiter.resolve(this.#busy()));
     // What is just being deleted is in his way for a moment only.
     if (oldest) return void (await settled(oldest.gone, this.host.clock, CLEANUP_GRACE));
     this.#arrived.delete(waiter);
@@ -160,8 +137,8 @@ export class Line {
   }
 
   async #putTicket(session: Session, waiters: Set<Waiter>, ifFree: boolean): Promise<void> {
-    const ticket = new Ticket(this, session, this.keyPrefix, this.#freeKey(session), waiters, ifFree);
-    this.#tickets.set(ticket.key, ticket);
+    const ticket = new Ticket(this, session, this.keyPrefix, this.#tickets.freeKey(session), waiters, ifFree);
+    this.#tickets.add(ticket);
     let seen: Turn | undefined;
     try {
       seen = await ticket.put(this.host.owner);
@@ -175,30 +152,11 @@ export class Line {
     else void this.#grantAfter(ticket, ticket.awaitTurn(seen));
   }
 
-  /**
-   * Keys are used again and again. etcd remembers every key that there ever was until the next compaction, and whoever
-   * reads the queue pays for it: 0.8 µs for each.
-   */
-  #freeKey({ lease, audit }: Session): string {
-    for (let number = 0; ; number++) {
-      const key = ticketKey(this.keyPrefix, lease, number);
-      if (!this.#tickets.has(key) && !audit.isRetired(key)) return key;
-    }
-  }
-
-  /** All who wait in line, without those who only try: for them the lock is busy from here on. */
-  #takeTogether(): Set<Waiter> {
-    const together = new Set<Waiter>();
-    for (const waiter of this.#arrived) if (!waiter.options.ifFree) together.add(waiter);
-    for (const waiter of together) this.#arrived.delete(waiter);
-    return together;
-  }
-
   /** etcd has not taken the ticket, or has not said so. */
   async #notPut(ticket: Ticket, error: unknown): Promise<void> {
     if (error instanceof Interrupted) return; // it is lost, and its callers have arrived again
     if (!isUnreachable(error)) return await this.#refuse(ticket, (waiter) => waiter.reject(error));
-    this.#return(ticket);
+    this.#arrived.takeBack(ticket);
     this.#failed(error);
     await atMost(this.host.clock, CLEANUP_GRACE, this.#discard(ticket, 'refused'));
   }
@@ -225,15 +183,13 @@ export class Line {
     const { session } = ticket;
     // Nobody gets a lock with no time left on it: if the session is lost just now, all have arrived again.
     if (!session.alive || ticket.over.isSet) return;
-    if (ticket.firstAt <= this.#revision && this.#number === LAST_OF_REVISION) {
+    const token = this.#tokens.next(ticket.firstAt);
+    if (!token) {
       const advanced = until(session.advance(), ticket.over).then((revision) => void (ticket.firstAt = revision));
       return void this.#grantAfter(ticket, advanced);
     }
-    this.#number = ticket.firstAt > this.#revision ? 0 : this.#number + 1;
-    if (ticket.firstAt > this.#revision) this.#revision = ticket.firstAt;
     const waiter = ticket.next()!;
-    const { maxHold = Infinity } = waiter.options;
-    const hold = new Hold(ticket, { revision: this.#revision, number: this.#number, maxHold });
+    const hold = new Hold(ticket, token, waiter.options.maxHold ?? Infinity);
     ticket.hold = hold;
     this.#tell(waiter, () => waiter.resolve(hold));
   }
@@ -244,21 +200,13 @@ export class Line {
     const { contact, host } = this;
     // Now, because an answer that comes later would make it look as if somebody else had the lock.
     const outage = contact.isDown(since) ? contact.outage(since) : undefined;
-    const tell = () => this.#tellEnd(waiter, end, outage);
+    const tell = () => waiter.tell(end, outage ?? contact.outage(since), this.#busy());
     this.#part(waiter);
     const isLast = ticket?.waiters.size === 0 && !ticket.hold;
     if (isLast && ticket.isPut) void this.#discard(ticket, 'abandoned');
     if (isLast && !outage) void settled(ticket.gone, host.clock, CLEANUP_GRACE).then(tell);
     else tell();
     this.#leaveIfEmpty();
-  }
-
-  #tellEnd({ options, since, resolve, reject }: Waiter, end: WaitEnd, outage: EtcdError | undefined): void {
-    if (end === 'aborted') return reject(options.signal!.reason);
-    if (end === 'closed') return reject(new EtcdError('closed', 'the lock service is being closed'));
-    outage ??= this.contact.outage(since);
-    if (outage) reject(outage);
-    else resolve({ ...this.#busy(), refused: 'timeout' });
   }
 
   /** The wait of somebody is over. */
@@ -274,24 +222,7 @@ export class Line {
   }
 
   #busy(): Refusal {
-    for (const { hold } of this.#tickets.values()) if (hold) return { refused: 'busy', holder: hold.ticket.participant };
-    return { refused: 'busy', holder: this.contact.holder };
-  }
-
-  /** Those who stand on the ticket have arrived again. */
-  #return(ticket: Ticket): void {
-    for (const waiter of ticket.waiters) {
-      waiter.ticket = undefined;
-      this.#arrived.add(waiter);
-      this.#isSorted = false;
-    }
-    ticket.waiters.clear();
-  }
-
-  #inOrder(): Set<Waiter> {
-    if (!this.#isSorted) this.#arrived = new Set([...this.#arrived].sort((a, b) => a.arrival - b.arrival));
-    this.#isSorted = true;
-    return this.#arrived;
+    return { refused: 'busy', holder: this.#tickets.holder ?? this.contact.holder };
   }
 
   #end(ticket: Ticket, end: TicketEnd): void {
@@ -300,12 +231,11 @@ export class Line {
   }
 
   /** Resolves when etcd has confirmed that nothing is left of the ticket. */
-  #discard(ticket: Ticket, end: TicketEnd): Promise<void> {
+  async #discard(ticket: Ticket, end: TicketEnd): Promise<void> {
     this.#end(ticket, end);
-    return ticket.discard().then(() => {
-      if (this.#tickets.get(ticket.key) === ticket) this.#tickets.delete(ticket.key);
-      this.#leaveIfEmpty();
-    });
+    await ticket.discard();
+    this.#tickets.delete(ticket);
+    this.#leaveIfEmpty();
   }
 
   #leaveIfEmpty(): void {
@@ -314,8 +244,4 @@ export class Line {
     this.contact.resume();
     if (this.#tickets.size === 0 && !this.#isQueuing) this.host.emptied(this);
   }
-}
-
-function isUnreachable(error: unknown): error is EtcdError {
-  return error instanceof EtcdError && error.code === 'unreachable';
 }

@@ -167,3 +167,8 @@ export class EtcdError extends Error {
     this.name = 'EtcdError';
   }
 }
+
+/** Whether there was no answer, or none that says whether the request took effect. */
+export function isUnreachable(error: unknown): error is EtcdError {
+  return error instanceof EtcdError && error.code === 'unreachable';
+}

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 import { atMost, Interrupted, Latch, sleep, until } from './latch.js';
-import { EtcdError, type EtcdPort } from './port.js';
+import { EtcdError, isUnreachable, type EtcdPort } from './port.js';
 import { Session, type SessionOptions } from './session.js';
 
 /** How long a close waits for a session that is just being opened, so that it can end that as well. */
@@ -47,7 +47,7 @@ export class SessionKeeper {
           return void (await until(this.current(), overdue));
         } catch (error) {
           if (error instanceof Interrupted) throw failure;
-          if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
+          if (!isUnreachable(error)) throw error;
           failure = error;
         }
         await sleep(this.clock, CONNECT_PAUSE, overdue).catch(() => {});

@@ -3,7 +3,7 @@ import type { Clock } from './clock.js';
 import { Guard, type Guarded } from './guard.js';
 import { untilDeleted } from './key-watch.js';
 import { atMost, Latch, sleep, until, type Ending } from './latch.js';
-import { EtcdError, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
+import { EtcdError, isUnreachable, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
 import { Renewal, type Renewed } from './renewal.js';
 
 /**
@@ -157,7 +157,7 @@ export class Session implements Guarded, Audited {
       try {
         return await this.port.revokeLease(this.lease);
       } catch (error) {
-        if (!(error instanceof EtcdError && error.code === 'unreachable')) return; // closed, or not ours to revoke
+        if (!isUnreachable(error)) return; // closed, or not ours to revoke
       }
       await sleep(this.clock, pause, closing).catch(() => {});
     }

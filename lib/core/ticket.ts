@@ -5,7 +5,7 @@ import type { Hold } from './hold.js';
 import { untilDeleted } from './key-watch.js';
 import { participant, queueRange, ticketValue, type Participant } from './keys.js';
 import { firstOf, Latch, sleep, until } from './latch.js';
-import { EtcdError, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
+import { EtcdError, isUnreachable, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
 import { turn, type Turn } from './turn.js';
 import type { Waiter } from './waiter.js';
@@ -194,10 +194,10 @@ export class Ticket implements Entry {
       const [[other], [mine]] = results as [readonly KeyValue[], readonly KeyValue[]];
       if (!mine) throw new TicketGone();
       // The same key can have been put again meanwhile: then it stands behind me.
-      const isGone = !other || other.createRevision > mine.createRevision;
-      if (isGone) this.firstAt = isHead ? header.revision : 0n;
+      const isPast = !other || other.createRevision > mine.createRevision;
+      if (isPast) this.firstAt = isHead ? header.revision : 0n;
       else if (isHead) this.line.contact.answered(other);
-      return isGone;
+      return isPast;
     };
     const { port, clock, audit } = session;
     await untilDeleted({ port, clock, key: predecessor, isGone, nextAudit: () => audit.next }, this.over);
@@ -227,7 +227,7 @@ export class Ticket implements Entry {
         contact.answered();
         return answer;
       } catch (error) {
-        if (!(error instanceof EtcdError && error.code === 'unreachable')) throw error;
+        if (!isUnreachable(error)) throw error;
         contact.failed(this, error);
       }
       await sleep(session.clock, pause, over);

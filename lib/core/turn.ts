@@ -5,8 +5,7 @@ import type { KeyValue } from './port.js';
  * - `waiting`: it is my turn after `predecessor`, and not before that key is gone; `isHead`: that one has the lock
  * - `gone`: my ticket is not in the queue (any more)
  */
-export type Turn =
-  { state: 'held' } | { state: 'waiting'; predecessor: string; isHead: boolean } | { state: 'gone' };
+export type Turn = { state: 'held' } | { state: 'waiting'; predecessor: string; isHead: boolean } | { state: 'gone' };
 
 /**
  * Whose turn is it, and whom do I watch? The one place that decides it.

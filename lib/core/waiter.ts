@@ -1,6 +1,9 @@
+import { onAbort } from './abort.js';
 import type { Hold } from './hold.js';
 import type { Participant } from './keys.js';
+import { EtcdError } from './port.js';
 import type { Ticket } from './ticket.js';
+import type { Timeouts } from './timeouts.js';
 
 /** What ends a wait from outside. */
 export type WaitEnd = 'timeout' | 'aborted' | 'closed';
@@ -26,8 +29,8 @@ export interface WaitOptions {
 export class Waiter {
   /** What he stands on in the queue; undefined as long as he has no place there. */
   ticket: Ticket | undefined;
-  stopTimeout: () => void = nothing;
-  stopListening: () => void = nothing;
+  #stopTimeout: () => void = nothing;
+  #stopListening: () => void = nothing;
 
   constructor(
     /** Callers of one process are served in this order. */
@@ -38,10 +41,25 @@ export class Waiter {
     readonly reject: (error: unknown) => void,
   ) {}
 
+  /** From here on `leave` is called when something ends the wait from outside. */
+  listen(timeouts: Timeouts, leave: (end: WaitEnd) => void): void {
+    const { timeout, signal } = this.options;
+    this.#stopTimeout = timeouts.after(timeout, () => leave('timeout'));
+    if (signal) this.#stopListening = onAbort(signal, () => leave('aborted'));
+  }
+
   /** Nothing ends the wait from outside any more. */
   stop(): void {
-    this.stopTimeout();
-    this.stopListening();
+    this.#stopTimeout();
+    this.#stopListening();
+  }
+
+  /** Tells why the wait has ended without the lock: also at a timeout an outage is never told as a busy lock. */
+  tell(end: WaitEnd, outage: EtcdError | undefined, busy: Refusal): void {
+    if (end === 'aborted') this.reject(this.options.signal!.reason);
+    else if (end === 'closed') this.reject(new EtcdError('closed', 'the lock service is being closed'));
+    else if (outage) this.reject(outage);
+    else this.resolve({ ...busy, refused: 'timeout' });
   }
 }
 

@@ -11,11 +11,19 @@ test('the first key holds', () => {
 });
 
 test('everybody else waits for the one before him, not for the holder', () => {
-  expect(turn(queue('first', 'second', 'mine', 'last'), 'mine')).toEqual({ state: 'waiting', predecessor: 'second', isHead: false });
+  expect(turn(queue('first', 'second', 'mine', 'last'), 'mine')).toEqual({
+    state: 'waiting',
+    predecessor: 'second',
+    isHead: false,
+  });
 });
 
 test('a part of the queue with the first, the one before and mine is enough', () => {
-  expect(turn(queue('first', 'before', 'mine'), 'mine')).toEqual({ state: 'waiting', predecessor: 'before', isHead: false });
+  expect(turn(queue('first', 'before', 'mine'), 'mine')).toEqual({
+    state: 'waiting',
+    predecessor: 'before',
+    isHead: false,
+  });
   expect(turn(queue('first', 'mine'), 'mine')).toEqual({ state: 'waiting', predecessor: 'first', isHead: true });
 });
 

@@ -1,0 +1,36 @@
+import { Batching } from './core/batching.js';
+import { SystemClock, type Clock } from './core/clock.js';
+import type { EtcdPort } from './core/port.js';
+import { WatchMux } from './core/watch-mux.js';
+import { Etcd3Port } from './etcd/etcd3-port.js';
+import type { ResolvedOptions } from './lock.options.js';
+
+/** What a service stands on, where tests and benchmarks want something else than etcd as it is used in production. */
+export interface Backend {
+  port?: EtcdPort;
+  clock?: Clock;
+  /** Whether transactions go to etcd together. Default true. */
+  batching?: boolean;
+  /** Whether all watches share one stream. Default true. */
+  watchMux?: boolean;
+}
+
+/** So many signs of life of the stream of watches are asked for in one TTL. */
+const PINGS_PER_TTL = 5;
+
+export function openBackend(
+  { hosts, credentials, auth, grpcOptions, ttl }: ResolvedOptions,
+  { port, clock = new SystemClock(), batching = true, watchMux = true }: Backend,
+): { port: EtcdPort; clock: Clock } {
+  let opened =
+    port ??
+    new Etcd3Port({
+      hosts,
+      ...(credentials && { credentials }),
+      ...(auth && { auth }),
+      ...(grpcOptions && { grpcOptions }),
+    });
+  if (watchMux) opened = new WatchMux(opened, clock, ttl / PINGS_PER_TTL);
+  if (batching) opened = new Batching(opened, clock);
+  return { port: opened, clock };
+}
