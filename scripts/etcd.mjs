@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -95,44 +96,12 @@ process.on('exit', () => {
  * @param {string[]} [more] more arguments
  */
 export async function startEtcd(more = []) {
-  const program = findProgram('etcd');
-  if (!program) throw new Error(HOW_TO_GET_ETCD);
-  const [clientPort, peerPort] = [await freePort(), await freePort()];
-  const endpoint = `http://127.0.0.1:${clientPort}`;
-  const data = mkdtempSync(join(tmpdir(), 'etcd-data-'));
-  const args = [
-    ['--data-dir', data],
-    ['--listen-client-urls', endpoint],
-    ['--advertise-client-urls', endpoint],
-    ['--listen-peer-urls', `http://127.0.0.1:${peerPort}`],
-    ['--initial-advertise-peer-urls', `http://127.0.0.1:${peerPort}`],
-    ['--initial-cluster', `default=http://127.0.0.1:${peerPort}`],
-    ['--log-level', 'error'],
-    more,
-  ].flat();
-
-  const launch = async () => {
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    children.add(child);
-    let log = '';
-    child.stderr.on('data', (chunk) => (log = (log + chunk).slice(-2_000)));
-    const exited = new Promise((resolve) =>
-      child.once('exit', () => {
-        children.delete(child);
-        resolve(undefined);
-      }),
-    );
-    for (let left = 200; !(await answers(endpoint)); left--) {
-      const over = child.signalCode ?? child.exitCode;
-      if (over !== null || left === 0) throw new Error(`${program} did not start (${over}): ${log.trim()}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    return { child, exited };
-  };
+  const place = await freePlace();
+  const launch = () => launchEtcd(place, ['--initial-cluster', `default=${place.peer}`, ...more]);
   let running = await launch();
 
   return {
-    endpoint,
+    endpoint: place.endpoint,
     get pid() {
       return running.child.pid;
     },
@@ -147,9 +116,54 @@ export async function startEtcd(more = []) {
     async stop() {
       running.child.kill('SIGKILL');
       await running.exited;
-      rmSync(data, { recursive: true, force: true });
+      rmSync(place.data, { recursive: true, force: true });
     },
   };
+}
+
+/** Where an etcd can run: two free addresses of the loopback interface, and a data folder that etcd will make. */
+export async function freePlace() {
+  const [endpoint, peer] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`];
+  return { endpoint, peer, data: join(tmpdir(), `etcd-data-${randomUUID()}`) };
+}
+
+/**
+ * Runs an etcd, and waits until it answers. A member of a cluster answers when a majority of the members run.
+ * @param {{ endpoint: string; peer: string; data: string }} place
+ * @param {string[]} more more arguments
+ */
+export async function launchEtcd({ endpoint, peer, data }, more) {
+  const program = findProgram('etcd');
+  if (!program) throw new Error(HOW_TO_GET_ETCD);
+  const args = [
+    ['--data-dir', data],
+    ['--listen-client-urls', endpoint],
+    ['--advertise-client-urls', endpoint],
+    ['--listen-peer-urls', peer],
+    ['--initial-advertise-peer-urls', peer],
+    ['--log-level', 'error'],
+    more,
+  ].flat();
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  children.add(child);
+  let log = '';
+  child.stderr.on('data', (chunk) => (log = (log + chunk).slice(-2_000)));
+  const exited = new Promise((resolve) =>
+    child.once('exit', () => {
+      children.delete(child);
+      resolve(undefined);
+    }),
+  );
+  for (let left = 200; !(await answers(endpoint)); left--) {
+    const over = child.signalCode ?? child.exitCode;
+    if (over !== null || left === 0) {
+      child.kill('SIGKILL');
+      await exited;
+      throw new Error(`${program} did not start (${over}): ${log.trim()}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return { child, exited };
 }
 
 /**
