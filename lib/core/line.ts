@@ -87,9 +87,7 @@ export class Line {
     ticket.hold = undefined;
     if (ticket.over.isSet) return undefined; // it is lost already
     if (ticket.waiters.size > 0) return void this.#grant(ticket);
-    const isHandedOn = ticket.successor?.over.isSet === false;
-    const gone = this.#discard(ticket, 'served');
-    return isHandedOn ? undefined : gone;
+    return this.#discard(ticket, 'served');
   }
 
   /** Puts tickets as long as there is somebody who needs one. */

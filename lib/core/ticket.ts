@@ -42,8 +42,6 @@ export class Ticket implements Entry {
   readonly gone = new Latch<void>();
   /** Who has the lock. */
   hold: Hold | undefined;
-  /** The ticket of ours that gets the lock when this one has served. */
-  successor: Ticket | undefined;
   /** Whether the key is in etcd; `unknown`: the put was sent, and nobody has said what came of it. */
   #state: 'not put' | 'unknown' | 'put' = 'not put';
   /** Goes on where it stopped, so that those who have left cost nothing. */
@@ -174,7 +172,6 @@ export class Ticket implements Entry {
 
   /** Gets the lock from another ticket of this process, in memory: says whether it did. */
   async #takeOver(local: Ticket): Promise<boolean> {
-    local.successor = this;
     await firstOf([local.over], this.over);
     // If that one has never been the first, those it waited for are before me now.
     if (local.over.value !== 'served') return false;
