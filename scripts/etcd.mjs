@@ -21,47 +21,79 @@ export function givenEndpoints() {
 }
 
 /**
- * The path of a program of etcd: the one on PATH, or the one that `getEtcd` has unpacked.
- * @param {'etcd' | 'etcdctl'} name
+ * The path of a program: the one on PATH, or the one that `getPackages` has unpacked into the folder.
+ * @param {string} name
+ * @param {string} [unpacked]
  */
-export function findProgram(name) {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), join(CACHE, 'usr/bin')];
+export function findProgram(name, unpacked = CACHE) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), join(unpacked, 'usr/bin')];
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }
 
-/**
- * Unpacks Debian's packages of etcd into the project's own cache, without root and without installing anything.
- * Returns what went wrong, or undefined.
- */
+/** Gets etcd into the project's own cache. Returns what went wrong, or undefined. */
 export function getEtcd() {
+  return getPackages(CACHE, ['etcd-server', 'etcd-client']);
+}
+
+/**
+ * Unpacks packages of Debian into a folder, without root and without installing anything. Returns what went wrong, or
+ * undefined.
+ * @param {string} folder
+ * @param {string[]} names
+ * @param {{ libraries?: boolean }} [options] `libraries`: those that the packages need come along
+ */
+export function getPackages(folder, names, { libraries = false } = {}) {
   for (const tool of ['apt-get', 'dpkg-deb']) {
     if (spawnSync(tool, ['--version']).error) return `there is no ${tool} here to get it with`;
   }
   // Not in the temp folder: an interrupted run leaves it behind, and the next one clears it away.
-  const work = `${CACHE}-packages`;
+  const work = `${folder}-packages`;
   const unpacked = join(work, 'unpacked');
   rmSync(work, { recursive: true, force: true });
   try {
     // A package index of its own: the system's may be missing, and only root may refresh it.
-    const options = ['lists', 'cache'].map((folder) => {
-      mkdirSync(join(work, folder, 'partial'), { recursive: true });
-      return folder === 'lists' ? `Dir::State::Lists=${join(work, folder)}` : `Dir::Cache=${join(work, folder)}`;
+    const options = ['lists', 'cache'].map((kind) => {
+      mkdirSync(join(work, kind, 'partial'), { recursive: true });
+      return kind === 'lists' ? `Dir::State::Lists=${join(work, kind)}` : `Dir::Cache=${join(work, kind)}`;
     });
     mkdirSync(join(work, 'cache/archives/partial'), { recursive: true });
     /** @param {string[]} args */
     const apt = (args) =>
       run('apt-get', ['-qq', ...['APT::Sandbox::User=root', ...options].flatMap((o) => ['-o', o]), ...args], work);
-    const failure = apt(['update']) ?? apt(['download', 'etcd-server', 'etcd-client']);
+    const update = apt(['update']);
+    if (update) return update;
+    const needed = libraries ? librariesOf(names, options, work) : [];
+    const failure = apt(['download', ...names, ...needed]);
     if (failure) return failure;
     const unpack = run('sh', ['-c', `for deb in *.deb; do dpkg-deb -x "$deb" "$0" || exit 1; done`, unpacked], work);
     if (unpack) return unpack;
     // In one step, so that half of a program is never taken for a program.
-    rmSync(CACHE, { recursive: true, force: true });
-    renameSync(unpacked, CACHE);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(unpacked, folder);
     return undefined;
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/**
+ * The packages of libraries that these packages name, without the C library, which every Debian has.
+ * @param {string[]} names
+ * @param {string[]} options
+ * @param {string} cwd
+ */
+function librariesOf(names, options, cwd) {
+  const args = [...options.flatMap((option) => ['-o', option]), 'depends', '--important', ...names];
+  const { stdout } = spawnSync('apt-cache', args, { cwd, encoding: 'utf8' });
+  /** @type {Set<string>} */
+  const libraries = new Set();
+  let alternative = false;
+  for (const [, bar, name = ''] of (stdout ?? '').matchAll(/^ *(\|?)(?:Pre)?Depends: (\S+)$/gm)) {
+    if (!alternative && name.startsWith('lib') && name !== 'libc6') libraries.add(name);
+    // `|` says that the next line is another choice for the same need.
+    alternative = bar === '|';
+  }
+  return [...libraries];
 }
 
 /**
