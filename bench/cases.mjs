@@ -1,0 +1,29 @@
+import { alone } from './cases/alone.mjs';
+import { cpu } from './cases/cpu.mjs';
+import { decorator } from './cases/decorator.mjs';
+import { distinct } from './cases/distinct.mjs';
+import { handover } from './cases/handover.mjs';
+import { held } from './cases/held.mjs';
+import { hotProcess } from './cases/hot-process.mjs';
+import { hotSessions } from './cases/hot-sessions.mjs';
+import { waiters } from './cases/waiters.mjs';
+
+/**
+ * @typedef {object} Case
+ * @property {string} name
+ * @property {boolean} [oursOnly] it asks nothing of the others
+ * @property {(bench: import('./bench.mjs').Bench, name: string) => Promise<void>} run adds rows
+ */
+
+/** In the order of the table. @type {readonly Case[]} */
+export const CASES = [
+  { name: 'alone', run: alone },
+  ...[8, 64, 256, 1024].map((callers) => ({ name: `distinct-${callers}`, run: distinct(callers) })),
+  { name: 'hot-process', run: hotProcess },
+  ...[2, 16, 64].map((sessions) => ({ name: `hot-sessions-${sessions}`, run: hotSessions(sessions) })),
+  { name: 'handover', run: handover },
+  { name: 'held', run: held, oursOnly: true },
+  { name: 'waiters', run: waiters, oursOnly: true },
+  { name: 'cpu', run: cpu },
+  { name: 'decorator', run: decorator, oursOnly: true },
+];

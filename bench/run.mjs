@@ -1,0 +1,76 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Bench } from './bench.mjs';
+import { describeMachine } from './machine.mjs';
+import { parseOptions, USAGE } from './options.mjs';
+import { report } from './report.mjs';
+import { startServers } from './servers.mjs';
+import { setUp } from './setup.mjs';
+import { judge } from './targets.mjs';
+
+/** The command: npm run bench. */
+
+/**
+ * @typedef {object} Results
+ * @property {'quick' | 'full'} mode
+ * @property {string} date
+ * @property {ReturnType<typeof describeMachine>} machine
+ * @property {import('./bench.mjs').Row[]} rows
+ * @property {import('./targets.mjs').Verdict[]} targets
+ * @property {import('./setup.mjs').LeftOut[]} leftOut
+ */
+
+/** The servers and workers end with this process, however it ends. */
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => process.exit(1));
+
+const options = read(process.argv.slice(2));
+const leftOut = setUp(options.peers);
+const missing = new Set(leftOut.map(({ name }) => name));
+const peers = options.peers.filter(({ name }) => !missing.has(name));
+const servers = await startServers(new Set(peers.map(({ server }) => server)));
+const bench = new Bench({ ...options, peers }, servers);
+try {
+  for (const each of options.cases) {
+    const started = performance.now();
+    await bench.compact();
+    try {
+      await each.run(bench, each.name);
+    } catch (error) {
+      // What else there is to measure does not depend on it.
+      bench.addFailure(each.name, 'all', error);
+    }
+    console.log(`# ${each.name}: ${((performance.now() - started) / 1_000).toFixed(1)} s`);
+  }
+} finally {
+  await bench.close();
+  await Promise.all([...servers.values()].map((server) => server.stop()));
+}
+
+/** @type {Results} */
+const results = {
+  mode: options.full ? 'full' : 'quick',
+  date: new Date().toISOString(),
+  machine: describeMachine(),
+  rows: bench.rows,
+  targets: judge(bench.rows),
+  leftOut,
+};
+// Only a full run without anything left out by choice is worth a commit.
+const name = options.complete && options.full ? 'latest' : options.complete ? 'quick' : 'partial';
+const file = new URL(`results/${name}.json`, import.meta.url);
+mkdirSync(new URL('.', file), { recursive: true });
+writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+console.log(`\n${report(results)}\n\nwritten to ${fileURLToPath(file)}`);
+
+/** @param {string[]} args */
+function read(args) {
+  try {
+    const parsed = parseOptions(args);
+    if (parsed !== 'help') return parsed;
+    console.log(USAGE);
+    process.exit(0);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}

@@ -1,0 +1,66 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { findProgram, getPackages } from '../scripts/etcd.mjs';
+
+/** Gets what the peers need and is missing. Only they: etcd and the packages of the project are there already. */
+
+const HERE = new URL('.', import.meta.url);
+/** Where Debian's redis is unpacked if there is none on PATH. */
+export const REDIS = fileURLToPath(new URL('../.cache/redis', HERE));
+export const GO_PROGRAM = fileURLToPath(new URL('../.cache/bench/go-mutex', HERE));
+
+/** @typedef {{ name: string, reason: string }} LeftOut */
+
+/**
+ * Returns those that cannot take part, and why.
+ * @param {readonly import('./peers.mjs').Peer[]} peers
+ * @returns {LeftOut[]}
+ */
+export function setUp(peers) {
+  const redis = peers.filter(({ server }) => server !== 'etcd');
+  const go = peers.filter(({ runtime }) => runtime === 'go');
+  const noRedis = redis.length > 0 ? (installPackages() ?? getRedis()) : undefined;
+  const noGo = go.length > 0 ? buildGo() : undefined;
+  return [
+    ...redis.flatMap(({ name }) => (noRedis ? [{ name, reason: noRedis }] : [])),
+    ...go.flatMap(({ name }) => (noGo ? [{ name, reason: noGo }] : [])),
+  ];
+}
+
+/** Installs bench/package.json. Returns what went wrong, or undefined. */
+export function installPackages() {
+  // npm writes its own copy of the lockfile at the end of an installation.
+  const installed = new URL('node_modules/.package-lock.json', HERE);
+  const lockfile = new URL('package-lock.json', HERE);
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lockfile).mtimeMs) return undefined;
+  console.log('# Installing the npm packages of the peers');
+  const { status, stderr } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: HERE,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
+  return status === 0 ? undefined : `npm ci in bench failed: ${lastLine(stderr)}`;
+}
+
+function getRedis() {
+  if (findProgram('redis-server', REDIS)) return undefined;
+  console.log("# Getting redis from Debian's packages into .cache, without installing it");
+  const problem = getPackages(REDIS, ['redis-server', 'redis-tools'], { libraries: true });
+  return problem && `there is no redis-server on PATH, and ${problem}`;
+}
+
+function buildGo() {
+  if (spawnSync('go', ['version']).error) return 'Go is not installed here';
+  if (!existsSync(GO_PROGRAM)) console.log("# Building Go's peer");
+  const { status, stderr } = spawnSync('go', ['build', '-o', GO_PROGRAM, '.'], {
+    cwd: new URL('go/', HERE),
+    encoding: 'utf8',
+  });
+  return status === 0 ? undefined : `go build failed: ${lastLine(stderr)}`;
+}
+
+/** @param {string | null} text */
+function lastLine(text) {
+  return (text ?? '').trim().split('\n').at(-1) ?? '';
+}
