@@ -98,11 +98,13 @@ export class Bench {
    * @param {string} name of the case
    * @param {readonly Peer[]} peers
    * @param {Omit<Load, 'warm' | 'ms'>} load
-   * @param {{ processes?: number, quickRounds?: number }} [options] `processes` share the sessions and callers
+   * @param {{ processes?: number, quickRounds?: number, slow?: boolean }} [options] `processes` share the sessions and
+   *   callers; a load is `slow` if it takes its time to get going
    * @returns {Promise<Map<string, Outcome[]>>}
    */
-  async measure(name, peers, load, { processes = 1, quickRounds = 3 } = {}) {
-    const timed = { ...load, ...(this.full ? { warm: 500, ms: 2_000 } : { warm: 150, ms: 300 }) };
+  async measure(name, peers, load, { processes = 1, quickRounds = 3, slow = false } = {}) {
+    const quick = slow ? { warm: 300, ms: 500 } : { warm: 150, ms: 300 };
+    const timed = { ...load, ...(this.full ? { warm: slow ? 2_000 : 500, ms: 2_000 } : quick) };
     const rounds = this.full ? 5 : quickRounds;
     const key = JSON.stringify([peers.map((peer) => peer.name), timed, processes]);
     const known = this.#measured.get(key);

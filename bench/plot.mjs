@@ -8,6 +8,10 @@ const FOLDER = new URL('../docs/img/', import.meta.url);
 
 /** Neither black nor white, so that it can be read on a light page and on a dark one; the background stays empty. */
 const TEXT = '#7d8590';
+/** Room is left in pixels, because nobody can measure text here: which font it will be is up to the reader. */
+const FONT = 'system-ui, sans-serif';
+const NAMES = 168;
+const GAP = 36;
 const LINES = '#7d859055';
 const OURS = '#2f81f7';
 const OTHERS = '#8c959f';
@@ -23,9 +27,9 @@ const LABELS = {
   ours: 'nestjs-etcd-lock',
   go: "Go's Mutex",
   etcd3: "etcd3's Lock",
-  redlock: 'redlock, redis in memory',
-  'redlock-aof': 'redlock, redis with fsync',
-  murlock: 'murlock, redis in memory',
+  redlock: 'redlock, no disk',
+  'redlock-aof': 'redlock, fsync',
+  murlock: 'murlock, no disk',
 };
 
 /** @typedef {import('./bench.mjs').Row} Row */
@@ -73,7 +77,7 @@ function hotLock(rows) {
   const own = rows.filter(({ case: name, what, value }) => name.startsWith('hot-') && what === 'grants' && value);
   const cases = [...new Set(own.map((row) => row.case))];
   const names = cases.map((name) =>
-    name === 'hot-process' ? '1000 callers in one session' : `${name.slice('hot-sessions-'.length)} sessions`,
+    name === 'hot-process' ? '1000 in one process' : `${name.slice('hot-sessions-'.length)} sessions`,
   );
   const series = [...new Set(own.map(({ peer }) => peer))].map((peer, i) => ({
     type: 'bar',
@@ -94,9 +98,10 @@ function hotLock(rows) {
 function frame(text, names, legend) {
   return {
     animation: false,
+    textStyle: { fontFamily: FONT },
     title: { text, left: 8, top: 4, textStyle: { color: TEXT, fontSize: 14, fontWeight: 600 } },
-    ...(legend && { legend: { top: 30, left: 8, textStyle: { color: TEXT } } }),
-    grid: { left: 8, right: 72, top: legend ? 84 : 40, bottom: 8, containLabel: true },
+    ...(legend && { legend: { top: 32, left: 8, itemWidth: 14, itemGap: GAP, textStyle: { color: TEXT } } }),
+    grid: { left: NAMES, right: 72, top: legend ? 84 : 40, bottom: 28 },
     xAxis: {
       type: 'value',
       axisLabel: { color: TEXT },

@@ -1,8 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Bench } from './bench.mjs';
+import { CASES } from './cases.mjs';
 import { describeMachine } from './machine.mjs';
 import { parseOptions, USAGE } from './options.mjs';
+import { ABLATIONS, PEERS, PUT } from './peers.mjs';
 import { report } from './report.mjs';
 import { startServers } from './servers.mjs';
 import { setUp } from './setup.mjs';
@@ -51,7 +53,7 @@ const results = {
   mode: options.full ? 'full' : 'quick',
   date: new Date().toISOString(),
   machine: describeMachine(),
-  rows: bench.rows,
+  rows: inOrder(bench.rows),
   targets: judge(bench.rows),
   leftOut,
 };
@@ -61,6 +63,18 @@ const file = new URL(`results/${name}.json`, import.meta.url);
 mkdirSync(new URL('.', file), { recursive: true });
 writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
 console.log(`\n${report(results)}\n\nwritten to ${fileURLToPath(file)}`);
+
+/**
+ * Within a case, the peers in the order of their list, whatever order they were done with.
+ * @param {import('./bench.mjs').Row[]} rows
+ */
+function inOrder(rows) {
+  const order = [PUT, ...PEERS, ...ABLATIONS].map((peer) => peer.name);
+  const cases = CASES.map((each) => each.name);
+  /** @param {import('./bench.mjs').Row} row */
+  const rank = (row) => cases.indexOf(row.case) * (order.length + 1) + order.indexOf(row.peer);
+  return rows.toSorted((a, b) => rank(a) - rank(b));
+}
 
 /** @param {string[]} args */
 function read(args) {

@@ -9,7 +9,7 @@ const CALLERS = 1_000;
 export async function hotProcess(bench, name) {
   const peers = waitingPeers(bench, name);
   const load = /** @type {const} */ ({ sessions: 1, callers: CALLERS, names: 'one' });
-  const outcomes = await bench.measure(name, peers, load, { quickRounds: 2 });
+  const outcomes = await bench.measure(name, peers, load, { quickRounds: 2, slow: true });
   addRates(bench, name, outcomes, {
     what: 'grants',
     note: (peer, each) => (peer === 'go' ? `a session for each caller, on one client; ` : '') + fairness(peer, each),

@@ -2,6 +2,9 @@ import { median } from '../stats.mjs';
 
 /** @typedef {import('../work/load.mjs').Outcome} Outcome */
 
+/** A rate from fewer cycles than this says little more than that it is low. */
+const FEW = 10;
+
 /**
  * Adds a row for each peer: how many cycles a second, and how long one took.
  * @param {import('../bench.mjs').Bench} bench
@@ -11,7 +14,8 @@ import { median } from '../stats.mjs';
  */
 export function addRates(bench, name, outcomes, { what, note }) {
   for (const [peer, each] of outcomes) {
-    const text = note?.(peer, each);
+    const few = each.some(({ cycles }) => cycles < FEW) ? 'too few to be exact' : undefined;
+    const text = [note?.(peer, each), few].filter(Boolean).join('; ');
     bench.addSamples(
       {
         case: name,
