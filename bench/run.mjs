@@ -7,7 +7,7 @@ import { parseOptions, USAGE } from './options.mjs';
 import { ABLATIONS, PEERS, PUT } from './peers.mjs';
 import { report } from './report.mjs';
 import { startServers } from './servers.mjs';
-import { setUp } from './setup.mjs';
+import { setUpEtcd, setUpPeers } from './setup.mjs';
 import { judge } from './targets.mjs';
 
 /** The command: npm run bench. */
@@ -26,10 +26,15 @@ import { judge } from './targets.mjs';
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => process.exit(1));
 
 const options = read(process.argv.slice(2));
-const leftOut = setUp(options.peers);
+setUpEtcd();
+const leftOut = setUpPeers(options.peers);
 const missing = new Set(leftOut.map(({ name }) => name));
-const peers = options.peers.filter(({ name }) => !missing.has(name));
-const servers = await startServers(new Set(peers.map(({ server }) => server)));
+const able = options.peers.filter(({ name }) => !missing.has(name));
+const { servers, problems } = await startServers(new Set(able.map(({ server }) => server)));
+const peers = able.filter(({ server }) => servers.has(server));
+for (const { name, server } of able) {
+  if (!servers.has(server)) leftOut.push({ name, reason: problems.get(server) ?? 'its server does not run' });
+}
 const bench = new Bench({ ...options, peers }, servers);
 try {
   for (const each of options.cases) {

@@ -21,22 +21,34 @@ const START_TIMEOUT = 10_000;
 /** @typedef {import('./peers.mjs').Peer['server']} ServerName */
 /** @typedef {{ address: string, pid: number, stop: () => Promise<void> }} Server */
 
+/** @type {{ [name: string]: string[] }} */
+const REDIS_ARGUMENTS = {
+  redis: ['--save', '', '--appendonly', 'no'],
+  'redis-aof': ['--save', '', '--appendonly', 'yes', '--appendfsync', 'always'],
+};
+
 /**
+ * Starts etcd, and what else is named. A redis that does not start is missing in the answer, and `problems` says why.
  * @param {ReadonlySet<ServerName>} names
- * @returns {Promise<Map<ServerName, Server>>}
  */
 export async function startServers(names) {
   const data = makeDataFolder();
+  /** @type {Map<ServerName, string>} */
+  const problems = new Map();
   /** @type {Map<ServerName, Server>} */
   const servers = new Map();
   const etcd = await startEtcd(['--quota-backend-bytes', QUOTA]);
   servers.set('etcd', { address: etcd.endpoint, pid: etcd.pid ?? 0, stop: () => etcd.stop() });
-  if (names.has('redis')) servers.set('redis', await startRedis(data, ['--save', '', '--appendonly', 'no']));
-  if (names.has('redis-aof')) {
-    const args = ['--save', '', '--appendonly', 'yes', '--appendfsync', 'always'];
-    servers.set('redis-aof', await startRedis(data, args));
+  for (const name of names) {
+    const args = REDIS_ARGUMENTS[name];
+    if (!args) continue;
+    try {
+      servers.set(name, await startRedis(data, args));
+    } catch (error) {
+      problems.set(name, error instanceof Error ? error.message : String(error));
+    }
   }
-  return servers;
+  return { servers, problems };
 }
 
 /** Everything temporary goes into it, the data of etcd too, and it goes at the end. */

@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { findProgram, getPackages } from '../scripts/etcd.mjs';
+import { findProgram, getEtcd, getPackages, HOW_TO_GET_ETCD } from '../scripts/etcd.mjs';
 
-/** Gets what the peers need and is missing. Only they: etcd and the packages of the project are there already. */
+/** Gets what the benchmarks need and is missing, beside the packages of the project, which are there already. */
 
 const HERE = new URL('.', import.meta.url);
 /** Where Debian's redis is unpacked if there is none on PATH. */
@@ -13,11 +13,20 @@ export const GO_PROGRAM = fileURLToPath(new URL('../.cache/bench/go-mutex', HERE
 /** @typedef {{ name: string, reason: string }} LeftOut */
 
 /**
+ * @throws {Error} without an etcd
+ */
+export function setUpEtcd() {
+  // It may be missing although the project is set up: that is content with one at ETCD_ENDPOINTS.
+  const problem = findProgram('etcd') ? undefined : getEtcd();
+  if (problem) throw new Error(`${problem}.\n${HOW_TO_GET_ETCD}`);
+}
+
+/**
  * Returns those that cannot take part, and why.
  * @param {readonly import('./peers.mjs').Peer[]} peers
  * @returns {LeftOut[]}
  */
-export function setUp(peers) {
+export function setUpPeers(peers) {
   const redis = peers.filter(({ server }) => server !== 'etcd');
   const go = peers.filter(({ runtime }) => runtime === 'go');
   const noRedis = redis.length > 0 ? (installPackages() ?? getRedis()) : undefined;
