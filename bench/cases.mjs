@@ -11,7 +11,6 @@ import { waiters } from './cases/waiters.mjs';
 /**
  * @typedef {object} Case
  * @property {string} name
- * @property {boolean} [oursOnly] it asks nothing of the others
  * @property {(bench: import('./bench.mjs').Bench, name: string) => Promise<void>} run adds rows
  */
 
@@ -22,8 +21,8 @@ export const CASES = [
   { name: 'hot-process', run: hotProcess },
   ...[2, 16, 64].map((sessions) => ({ name: `hot-sessions-${sessions}`, run: hotSessions(sessions) })),
   { name: 'handover', run: handover },
-  { name: 'held', run: held, oursOnly: true },
-  { name: 'waiters', run: waiters, oursOnly: true },
+  { name: 'held', run: held },
+  { name: 'waiters', run: waiters },
   { name: 'cpu', run: cpu },
-  { name: 'decorator', run: decorator, oursOnly: true },
+  { name: 'decorator', run: decorator },
 ];

@@ -22,7 +22,6 @@
  * @property {string} [module] the file in peers/, for those in Node
  * @property {boolean} [floor] it locks nothing: it shows what the two writes of a lock cost at the least
  * @property {boolean} [waits] whether it can wait for a lock that is taken; default true
- * @property {boolean} [polls] it waits by asking again after a pause
  * @property {{ batching?: boolean, watchMux?: boolean }} [switches] for ours
  */
 
@@ -32,18 +31,16 @@ export const PEERS = [
   { name: 'ours', runtime: 'node', server: 'etcd', module: 'ours' },
   { name: 'go', runtime: 'go', server: 'etcd' },
   { name: 'etcd3', runtime: 'node', server: 'etcd', module: 'etcd3', waits: false },
-  { name: 'redlock', runtime: 'node', server: 'redis', module: 'redlock', polls: true },
-  { name: 'redlock-aof', runtime: 'node', server: 'redis-aof', module: 'redlock', polls: true },
-  { name: 'murlock', runtime: 'node', server: 'redis', module: 'murlock', polls: true },
+  { name: 'redlock', runtime: 'node', server: 'redis', module: 'redlock' },
+  { name: 'redlock-aof', runtime: 'node', server: 'redis-aof', module: 'redlock' },
+  { name: 'murlock', runtime: 'node', server: 'redis', module: 'murlock' },
 ];
 
-/** Ours with one of its techniques switched off: what it gains is the difference. */
-/** @type {readonly Peer[]} */
+/** Ours with one of its techniques switched off: what it gains is the difference. @type {readonly Peer[]} */
 export const ABLATIONS = [
   { name: 'ours-unbatched', runtime: 'node', server: 'etcd', module: 'ours', switches: { batching: false } },
   { name: 'ours-unmuxed', runtime: 'node', server: 'etcd', module: 'ours', switches: { watchMux: false } },
 ];
 
-/** One bare put a cycle, for the cases that ask what one write to etcd costs now. */
-/** @type {Peer} */
+/** One bare put a cycle, for the cases that ask what one write to etcd costs now. @type {Peer} */
 export const PUT = { name: 'put', runtime: 'node', server: 'etcd', module: 'put', floor: true, waits: false };

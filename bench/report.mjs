@@ -62,9 +62,9 @@ function figures(value) {
   return value.toLocaleString('en', { maximumFractionDigits: digits, minimumFractionDigits: digits });
 }
 
-/** @param {number | undefined} ms */
+/** @param {number | undefined} ms NaN if there was no cycle */
 function time(ms) {
-  return ms === undefined ? NONE : ms.toFixed(2);
+  return ms === undefined || Number.isNaN(ms) ? NONE : ms.toFixed(2);
 }
 
 /**

@@ -1,7 +1,9 @@
 import { sum } from '../stats.mjs';
 
-/** What a cycle costs the client and the server in CPU, 64 at a time. It is the load of distinct-64. */
-/** @type {import('../cases.mjs').Case['run']} */
+/**
+ * What a cycle costs the client and the server in CPU, 64 at a time. It is the load of distinct-64.
+ * @type {import('../cases.mjs').Case['run']}
+ */
 export async function cpu(bench, name) {
   const outcomes = await bench.measure(name, bench.peers, { sessions: 1, callers: 64, names: 'own' });
   for (const [peer, each] of outcomes) {

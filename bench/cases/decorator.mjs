@@ -1,13 +1,15 @@
 import { withWorker } from '../workers.mjs';
 
-/** What `@DistributedLock` adds to a call of a provider, and to a request through express; on both kinds of etcd. */
-/** @type {import('../cases.mjs').Case['run']} */
+/**
+ * What `@DistributedLock` adds to a call of a provider, and to a request through express; on both kinds of etcd.
+ * @type {import('../cases.mjs').Case['run']}
+ */
 export async function decorator(bench, name) {
   if (!bench.has('ours')) return;
   const rounds = bench.full ? 10 : 5;
   /** @type {[where: string, target: object | null, calls: number, requests: number][]} */
   const places = [
-    ['in memory', null, 100_000 / rounds, bench.full ? 2_000 : 300],
+    ['in memory', null, (bench.full ? 100_000 : 50_000) / rounds, bench.full ? 2_000 : 300],
     ['on etcd', { server: bench.endpoint, namespace: bench.namespace() }, ...etcdAmounts(bench.full)],
   ];
   for (const [where, target, calls, requests] of places) {

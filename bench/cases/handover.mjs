@@ -7,8 +7,10 @@ const BUSY = 500;
 /** @typedef {import('../bench.mjs').Bench} Bench */
 /** @typedef {import('../workers.mjs').Worker} Worker */
 
-/** From the release in one process to the grant in another one that waits in line; with etcd at rest, and busy. */
-/** @type {import('../cases.mjs').Case['run']} */
+/**
+ * From the release in one process to the grant in another one that waits in line; with etcd at rest, and busy.
+ * @type {import('../cases.mjs').Case['run']}
+ */
 export async function handover(bench, name) {
   await withWorkers(4, async ([a, b, reference, load]) => {
     if (!a || !b || !reference || !load) return;

@@ -1,7 +1,9 @@
 import { withWorker } from '../workers.mjs';
 
-/** One process that holds many locks at the same time. */
-/** @type {import('../cases.mjs').Case['run']} */
+/**
+ * One process that holds many locks at the same time.
+ * @type {import('../cases.mjs').Case['run']}
+ */
 export async function held(bench, name) {
   if (!bench.has('ours')) return;
   const count = bench.full ? 10_000 : 2_000;

@@ -4,8 +4,10 @@ import { addRates, fairness, waitingPeers } from './rates.mjs';
 
 const CALLERS = 1_000;
 
-/** One name, and many callers in one process who want it again and again. */
-/** @type {import('../cases.mjs').Case['run']} */
+/**
+ * One name, and many callers in one process who want it again and again.
+ * @type {import('../cases.mjs').Case['run']}
+ */
 export async function hotProcess(bench, name) {
   const peers = waitingPeers(bench, name);
   const load = /** @type {const} */ ({ sessions: 1, callers: CALLERS, names: 'one' });

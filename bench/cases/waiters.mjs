@@ -5,8 +5,10 @@ const COUNT = 10_000;
 /** So many of them, the first and the last, are compared. */
 const PART = 1_000;
 
-/** One process in which many wait for a lock that somebody else holds, and are served in the end. */
-/** @type {import('../cases.mjs').Case['run']} */
+/**
+ * One process in which many wait for a lock that somebody else holds, and are served in the end.
+ * @type {import('../cases.mjs').Case['run']}
+ */
 export async function waiters(bench, name) {
   if (!bench.has('ours')) return;
   /** @type {import('../work/memory.mjs').Waited[]} */

@@ -33,7 +33,7 @@ const LONGEST = 6;
 /** How often the loops are looked at, in milliseconds. */
 const LOOK = 20;
 /** How long the loops may take to end when told to, in milliseconds. */
-const DRAIN = 1_000;
+const DRAIN = 500;
 /** New names begin anew after so many, so that the floor, which deletes nothing, leaves no more keys than that. */
 const NAMES = 10_000;
 
