@@ -2,7 +2,9 @@ import { escapeName, MAX_NAME_BYTES } from './core/keys.js';
 import { hasControlCharacters } from './lock.options.js';
 
 /** Words that stand in a name only because a value was missing where the name was put together. */
-const MISSING = new Set(['undefined', 'null', 'NaN']);
+const MISSING = /(?<=^|[/:])(?:undefined|null|NaN)(?=$|[/:])/;
+/** So many bytes of UTF-8 can come of one UTF-16 unit, which is percent-encoded if it is one byte. */
+const MOST_BYTES = 3;
 
 /**
  * What is wrong with the name of a lock, as the end of a sentence; undefined if nothing is. A name is any string of up
@@ -14,10 +16,9 @@ export function problemOfName(name: unknown): string | undefined {
   if (name === '') return 'must not be empty';
   if (hasControlCharacters(name)) return `must not contain control characters, got ${JSON.stringify(name)}`;
   if (/\p{Surrogate}/u.test(name)) return `must be well-formed Unicode, got ${JSON.stringify(name)}`;
-  const bytes = Buffer.byteLength(escapeName(name));
+  const bytes = name.length * MOST_BYTES > MAX_NAME_BYTES ? Buffer.byteLength(escapeName(name)) : 0;
   if (bytes > MAX_NAME_BYTES) return `must not be longer than ${MAX_NAME_BYTES} bytes, got ${bytes}`;
-  const segments = name.split(/[/:]/);
-  const missing = segments.find((segment) => MISSING.has(segment));
+  const [missing] = MISSING.exec(name) ?? [];
   if (missing !== undefined) return `has the segment "${missing}", which is the text of a missing value: "${name}"`;
   if (name.includes('[object ')) return `has the text of an object in it, whose id was meant perhaps: "${name}"`;
   return undefined;

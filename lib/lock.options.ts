@@ -124,7 +124,8 @@ export function resolveLockOptions(
   defaults: Pick<ResolvedOptions, 'waitTimeout' | 'maxHold'>,
 ): { waitTimeout: number; maxHold: number; signal?: AbortSignal | undefined } {
   checkLockOptions(given);
-  return { waitTimeout: defaults.waitTimeout, maxHold: defaults.maxHold, ...defined(given) };
+  const { waitTimeout = defaults.waitTimeout, maxHold = defaults.maxHold, signal } = given;
+  return { waitTimeout, maxHold, signal };
 }
 
 /** Throws {@link LockUsageError} for an option that does not exist or has a bad value. */

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
 import type { Clock } from './core/clock.js';
 import type { Hold } from './core/hold.js';
-import { escapeName, type Participant } from './core/keys.js';
+import { escapeName, ownerValue, type Participant } from './core/keys.js';
 import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
 import { LockQueue } from './core/queue.js';
@@ -62,7 +62,7 @@ export class LockService implements AsyncDisposable {
     this.#clock = clock;
     this.#port = port;
     this.#sessions = new SessionKeeper(port, clock, { ttl, namespace });
-    const owner = { host: hostname(), pid: process.pid };
+    const owner = ownerValue(hostname(), process.pid);
     this.#queue = new LockQueue(port, clock, this.#sessions, { owner, maxWaiters, connectTimeout });
     if (ttl < SHORT_TTL) {
       this.#logger.warn(`ttl is ${ttl} ms. Below ${SHORT_TTL} the failure of an etcd leader can cost all locks.`);
@@ -206,6 +206,7 @@ export class LockService implements AsyncDisposable {
       this.#idle = new Latch();
       await settled(this.#idle, this.#clock, this.#options.shutdownTimeout);
     }
+    this.#queue.end();
     await this.#sessions.close();
     this.#port.close();
   }
@@ -222,8 +223,8 @@ export class LockService implements AsyncDisposable {
   #keep(name: string, granted: Hold): Lock {
     const lock = new HeldLock(name, granted);
     this.#held.add(lock);
-    granted.lost.on((reason) => this.#logger.error(`Lost the lock "${name}" (${reason})`));
     granted.ended.on((how) => {
+      if (how === 'lost') this.#logger.error(`Lost the lock "${name}" (${granted.lost.value})`);
       if (how === 'unconfirmed') this.#logger.warn(`etcd has not confirmed the release of the lock "${name}" yet`);
       this.#held.delete(lock);
       if (this.#held.size === 0) this.#idle.set();

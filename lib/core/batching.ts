@@ -24,10 +24,11 @@ export class Batching extends PortWrapper {
   }
 
   override txn(request: TxnRequest, options?: CallOptions): Promise<TxnResponse> {
-    const isAlone = options !== undefined || request.compare?.some(({ end }) => end !== undefined);
-    if (isAlone) return this.inner.txn(request, options);
-    const isRead = request.success.every((op) => 'range' in op) && !request.compare?.length;
-    const lane = isRead ? this.#reads : this.#writes;
+    const { compare = [], success } = request;
+    for (const { end } of compare) if (end !== undefined) return this.inner.txn(request, options);
+    if (options) return this.inner.txn(request, options);
+    let lane = compare.length > 0 ? this.#writes : this.#reads;
+    for (const op of success) if (!('range' in op)) lane = this.#writes;
     return new Promise((resolve, reject) => lane.push({ request, resolve, reject }));
   }
 }
@@ -71,13 +72,13 @@ class Lane {
     this.#scheduled = false;
     this.#stopSlow?.();
     this.#stopSlow = undefined;
-    void this.#follow(this.#perform(this.#take()));
+    void this.#follow();
     if (this.#waiting.length > 0) this.#schedule();
   }
 
-  async #follow(performed: Promise<void>): Promise<void> {
+  async #follow(): Promise<void> {
     this.#underWay++;
-    await performed;
+    await this.#perform(this.#take());
     this.#underWay--;
     if (this.#waiting.length > 0) this.#schedule();
   }
@@ -85,7 +86,9 @@ class Lane {
   /** As many of those who wait as can go together, in their order. */
   #take(): Batch {
     const batch = new Batch();
-    this.#waiting = this.#waiting.filter((member) => !batch.admit(member, this.#limit));
+    const left: Member[] = [];
+    for (const member of this.#waiting) if (!batch.admit(member, this.#limit)) left.push(member);
+    this.#waiting = left;
     return batch;
   }
 

@@ -16,37 +16,37 @@ export class Contact {
   holder: Participant | undefined;
   #answeredAt = -Infinity;
   /** Whom etcd has not answered since, and with what. */
-  readonly #failures = new Map<object, EtcdError>();
+  #failures: Map<object, EtcdError> | undefined;
   #pause: Promise<void> | undefined;
   #nextPause = RETRY_PAUSE;
   /** Ends the pause. */
-  #resumed = new Latch<void>();
+  #resumed: Latch<void> | undefined;
 
   constructor(readonly clock: Clock) {}
 
   answered(head?: KeyValue): void {
     this.#answeredAt = this.clock.now();
-    this.#failures.clear();
+    this.#failures = undefined;
     this.#nextPause = RETRY_PAUSE;
-    this.#resumed.set();
+    this.#resumed?.set();
     if (head) this.holder = participant(head);
   }
 
   /** etcd did not answer `who`. */
   failed(who: object, error: EtcdError): void {
-    this.#failures.set(who, error);
+    (this.#failures ??= new Map()).set(who, error);
   }
 
   /** What he has seen says nothing to those who are still here. */
   forget(who: object): void {
-    this.#failures.delete(who);
+    this.#failures?.delete(who);
   }
 
   /** Keeps everybody from putting a ticket for a while, so that nobody overtakes the one who could not. */
   backOff(): void {
     if (this.#pause) return;
-    this.#resumed = new Latch();
-    this.#pause = sleep(this.clock, this.#nextPause, this.#resumed)
+    const resumed = (this.#resumed = new Latch());
+    this.#pause = sleep(this.clock, this.#nextPause, resumed)
       .catch(() => {})
       .finally(() => (this.#pause = undefined));
     this.#nextPause = Math.min(this.#nextPause * 2, LONGEST_PAUSE);
@@ -54,7 +54,7 @@ export class Contact {
 
   /** Ends the pause. */
   resume(): void {
-    this.#resumed.set();
+    this.#resumed?.set();
   }
 
   /** Settles when a ticket may be put (again); undefined if that is now. */
@@ -64,13 +64,17 @@ export class Contact {
 
   /** Whether etcd is known not to answer: it has failed to, or has not for longer than any answer takes. */
   isDown(since: number): boolean {
-    return this.#failures.size > 0 || (this.#answeredAt < since && this.clock.now() - since >= ATTEMPT_TIMEOUT);
+    return this.#failure !== undefined || (this.#answeredAt < since && this.clock.now() - since >= ATTEMPT_TIMEOUT);
   }
 
   /** Why etcd could not be asked since that time; undefined if it answered. */
   outage(since: number): EtcdError | undefined {
-    const [failure] = this.#failures.values();
+    const failure = this.#failure;
     if (failure || this.#answeredAt >= since) return failure;
     return new EtcdError('unreachable', 'etcd has not answered');
+  }
+
+  get #failure(): EtcdError | undefined {
+    return this.#failures?.values().next().value;
   }
 }

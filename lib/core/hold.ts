@@ -81,8 +81,8 @@ export class Hold {
   async #release(): Promise<void> {
     this.#stopMaxHold();
     const unconfirmed = this.ticket.line.giveBack(this.ticket);
-    const { clock } = this.ticket.session;
-    const confirmed = !unconfirmed || (await atMost(clock, RELEASE_TIMEOUT, unconfirmed));
+    const { timeouts } = this.ticket.line;
+    const confirmed = !unconfirmed || (await atMost(timeouts, RELEASE_TIMEOUT, unconfirmed));
     this.ended.set(confirmed ? 'released' : 'unconfirmed');
   }
 }

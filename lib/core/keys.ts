@@ -15,7 +15,7 @@ export function escapeName(name: string): string {
 }
 
 /** The whole queue of a lock. */
-export function queueRange(keyPrefix: string): KeyRange {
+export function queueRange(keyPrefix: string): Required<KeyRange> {
   return { key: `${keyPrefix}/`, end: `${keyPrefix}0` }; // '0' is the character after '/'
 }
 
@@ -54,8 +54,14 @@ export interface Participant {
   readonly calls?: number;
 }
 
-export function ticketValue(owner: { host: string; pid: number }, date: number, calls: number): string {
-  return JSON.stringify({ host: owner.host, pid: owner.pid, since: new Date(date).toISOString(), calls });
+/** The part of a ticket's value that is the same for all tickets of a process. */
+export function ownerValue(host: string, pid: number): string {
+  return `"host":${JSON.stringify(host)},"pid":${pid}`;
+}
+
+/** JSON, for people and for {@link participant}. */
+export function ticketValue(owner: string, date: number, calls: number): string {
+  return `{${owner},"since":"${new Date(date).toISOString()}","calls":${calls}}`;
 }
 
 export function participant(kv: KeyValue): Participant {

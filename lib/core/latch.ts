@@ -1,10 +1,13 @@
 import type { Clock } from './clock.js';
 
+type Listener<T> = (value: T) => void;
+
 /** An event that happens at most once and keeps its value: a loss, the end of somebody's patience, a shutdown. */
 export class Latch<T> {
   #state: { value: T } | undefined;
-  /** None until somebody listens: there is a latch or two in every lock, and most of them nobody ever listens to. */
-  #listeners: Set<(value: T) => void> | undefined;
+  /** There are a few latches in every lock, and most of them nobody ever listens to, or just one. */
+  #first: Listener<T> | undefined;
+  #others: Set<Listener<T>> | undefined;
 
   get isSet(): boolean {
     return this.#state !== undefined;
@@ -21,8 +24,10 @@ export class Latch<T> {
   set(value: T): void {
     if (this.#state) return;
     this.#state = { value };
-    const listeners = [...(this.#listeners ?? [])];
-    this.#listeners = undefined;
+    if (!this.#first && !this.#others) return;
+    const listeners = [...(this.#first ? [this.#first] : []), ...(this.#others ?? [])];
+    this.#first = undefined;
+    this.#others = undefined;
     const errors: unknown[] = [];
     for (const listener of listeners) {
       try {
@@ -35,16 +40,24 @@ export class Latch<T> {
   }
 
   /** Calls `listener` once: now if the value is set, else when it is. Returns what takes the listener away. */
-  on(listener: (value: T) => void): () => void {
+  on(listener: Listener<T>): () => void {
     if (this.#state) {
       listener(this.#state.value);
-      return () => {};
+      return nothing;
     }
-    const listeners = (this.#listeners ??= new Set());
-    listeners.add(listener);
-    return () => listeners.delete(listener);
+    if (!this.#first && !this.#others) {
+      this.#first = listener;
+      return () => {
+        if (this.#first === listener) this.#first = undefined;
+      };
+    }
+    const others = (this.#others ??= new Set());
+    others.add(listener);
+    return () => others.delete(listener);
   }
 }
+
+function nothing(): void {}
 
 /** A latch of whatever value. */
 export interface Ending {
@@ -103,7 +116,7 @@ export function settled(latch: Ending, clock: Clock, ms: number, ...endings: rea
   return until(first, ...endings).finally(() => stops.forEach((stop) => stop()));
 }
 
-const NEVER: Ending = { isSet: false, on: () => () => {} };
+const NEVER: Ending = { isSet: false, on: () => nothing };
 
 /** Waits `ms`. Rejects when one of the endings comes first. */
 export async function sleep(clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<void> {
@@ -111,7 +124,7 @@ export async function sleep(clock: Clock, ms: number, ...endings: readonly Endin
 }
 
 /** Waits for `promise`, whatever comes of it, but for `ms` at the longest: says whether it was settled. */
-export function atMost(clock: Clock, ms: number, promise: Promise<unknown>): Promise<boolean> {
+export function atMost(clock: Pick<Clock, 'after'>, ms: number, promise: Promise<unknown>): Promise<boolean> {
   return new Promise((resolve) => {
     const stopTimer = clock.after(ms, () => resolve(false));
     const settle = (): void => {

@@ -8,8 +8,8 @@ export interface LineHost {
   readonly clock: Clock;
   readonly timeouts: Timeouts;
   readonly sessions: SessionKeeper;
-  /** Shown to others who look into the queue. */
-  readonly owner: { host: string; pid: number };
+  /** Shown to others who look into the queue; see `ownerValue`. */
+  readonly owner: string;
   /** The number of the next caller. */
   nextArrival(): number;
   /** Nobody is in the line any more, and nothing of it is left in etcd. */

@@ -8,6 +8,7 @@ import type { LineHost } from './line-host.js';
 import type { Session } from './session.js';
 import { Ticket, TicketGone, type TicketEnd } from './ticket.js';
 import { Tickets } from './tickets.js';
+import type { Timeouts } from './timeouts.js';
 import { Tokens } from './token.js';
 import type { Turn } from './turn.js';
 import { Waiter, type Refusal, type WaitEnd, type WaitOptions } from './waiter.js';
@@ -64,6 +65,10 @@ export class Line {
   /** Resolves when etcd has confirmed that nothing is left of those who waited. */
   idle(): Promise<void> {
     return this.#tickets.idle();
+  }
+
+  get timeouts(): Timeouts {
+    return this.host.timeouts;
   }
 
   ticket(key: string): Ticket | undefined {

@@ -29,8 +29,8 @@ import type { Refusal, WaitOptions } from './waiter.js';
  */
 
 export interface LockQueueOptions {
-  /** Shown to others who look into the queue. */
-  owner: { host: string; pid: number };
+  /** Shown to others who look into the queue; see `ownerValue`. */
+  owner: string;
   /** Waiters per lock in this process. */
   maxWaiters: number;
   /** How long a request that does not wait in line may look for an etcd that answers, in milliseconds. */
@@ -55,7 +55,7 @@ export class LockQueue implements LineHost {
     this.timeouts = new Timeouts(clock);
   }
 
-  get owner(): LockQueueOptions['owner'] {
+  get owner(): string {
     return this.options.owner;
   }
 
@@ -93,6 +93,11 @@ export class LockQueue implements LineHost {
     this.stopWaiting();
     const work = [...this.#lines.values()].map((line) => line.idle());
     await atMost(this.clock, CLOSE_TIMEOUT, Promise.all(work));
+  }
+
+  /** Stops what is left of timers, when nobody holds anything any more. */
+  end(): void {
+    this.timeouts.close();
   }
 
   nextArrival(): number {

@@ -124,7 +124,7 @@ export class Session implements Guarded, Audited {
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, this.period)) {
       const fenced = !fence || (await this.#isFenced());
       try {
-        await until(this.port.txn({ success: [{ delete: { key } }] }), this.lost);
+        await this.port.txn({ success: [{ delete: { key } }] });
         if (fenced) return;
       } catch {
         // Not confirmed: once more.

@@ -7,6 +7,7 @@ import { participant, queueRange, ticketValue, type Participant } from './keys.j
 import { firstOf, Latch, sleep, until } from './latch.js';
 import { EtcdError, isUnreachable, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
+import type { Timeouts } from './timeouts.js';
 import { turn, type Turn } from './turn.js';
 import type { Waiter } from './waiter.js';
 
@@ -19,6 +20,7 @@ const GLANCE = 4;
 /** The callers of one lock in this process, as far as one of their tickets has to know them. */
 export interface TicketLine {
   readonly contact: Contact;
+  readonly timeouts: Timeouts;
   /** The ticket with that key, if it is one of ours. */
   ticket(key: string): Ticket | undefined;
   /** The key is gone, or will be, and nobody here has deleted it. */
@@ -46,8 +48,7 @@ export class Ticket implements Entry {
   #state: 'not put' | 'unknown' | 'put' = 'not put';
   /** Goes on where it stopped, so that those who have left cost nothing. */
   readonly #next: Iterator<Waiter>;
-  readonly #queue: KeyRange;
-  readonly #head: Op;
+  readonly #queue: Required<KeyRange>;
   #value = '';
 
   constructor(
@@ -61,7 +62,6 @@ export class Ticket implements Entry {
     readonly ifFree: boolean,
   ) {
     this.#queue = queueRange(keyPrefix);
-    this.#head = { range: { ...this.#queue, sort: 'oldest', limit: 1 } };
     this.#next = waiters.values();
     for (const waiter of waiters) waiter.ticket = this;
   }
@@ -71,6 +71,10 @@ export class Ticket implements Entry {
     const { value: waiter } = this.#next.next() as { value?: Waiter };
     if (waiter) this.waiters.delete(waiter);
     return waiter;
+  }
+
+  get #head(): Op {
+    return { range: { ...this.#queue, sort: 'oldest', limit: 1 } };
   }
 
   get isPut(): boolean {
@@ -94,9 +98,10 @@ export class Ticket implements Entry {
   }
 
   /** Puts the key and says whose turn it is, as far as that can be seen from the answer. */
-  async put(owner: { host: string; pid: number }): Promise<Turn | undefined> {
+  async put(owner: string): Promise<Turn | undefined> {
     const { key, session } = this;
     this.#value = ticketValue(owner, session.clock.date(), this.waiters.size);
+    const { key: start, end } = this.#queue;
     this.#state = 'unknown';
     session.audit.enlist(this);
     const answer = await session
@@ -105,7 +110,7 @@ export class Ticket implements Entry {
         // Not sorted: a sorted range inside a write holds up every write of the cluster while the queue is long.
         success: [
           { put: { key, value: this.#value, lease: session.lease } },
-          { range: { ...this.#queue, limit: GLANCE, keysOnly: true } },
+          { range: { key: start, end, limit: GLANCE, keysOnly: true } },
         ],
         failure: this.ifFree ? [this.#head] : [],
       })
@@ -117,7 +122,7 @@ export class Ticket implements Entry {
       this.#found(answer.header.revision);
       const queue = answer.results[1]!;
       if (queue.length === GLANCE) return undefined;
-      return this.#judge(queue.toSorted(byAge), this.revision);
+      return this.#judge(queue.length === 1 ? queue : queue.toSorted(byAge), this.revision);
     }
     // Refused because the queue is not empty; or the answer was lost, and what etcd holds now is the truth.
     const read = answer ?? (await session.port.txn({ success: [this.#head, { range: { key } }] }));

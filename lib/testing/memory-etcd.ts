@@ -153,17 +153,23 @@ export class MemoryEtcd {
       if (branch.length > MAX_TXN_OPS) {
         throw new EtcdError('rejected', 'etcdserver: too many operations in txn request');
       }
-      const puts = branch.flatMap((op) => ('put' in op ? [op.put.key] : []));
-      const deletes = branch.flatMap((op) => ('delete' in op ? [op.delete.key] : []));
-      if (new Set(puts).size < puts.length || deletes.some((key) => puts.includes(key))) {
-        throw new EtcdError('rejected', 'etcdserver: duplicate key given in txn request');
-      }
+      if (branch.length > 1) this.#checkKeys(branch);
     }
     for (const op of ops) {
       if ('put' in op && op.put.lease !== 0n && !this.#leases.has(op.put.lease)) {
         throw new EtcdError('lease-not-found', 'etcdserver: requested lease not found');
       }
     }
+  }
+
+  #checkKeys(branch: readonly Op[]): void {
+    const puts = new Set<string>();
+    for (const op of branch) {
+      if (!('put' in op)) continue;
+      if (puts.has(op.put.key)) throw duplicateKey();
+      puts.add(op.put.key);
+    }
+    for (const op of branch) if ('delete' in op && puts.has(op.delete.key)) throw duplicateKey();
   }
 
   #apply(op: Op, events: WatchEvent[]): OpResult {
@@ -196,4 +202,8 @@ export class MemoryEtcd {
     this.#history.push(events);
     for (const watcher of this.#watchers) watcher(events);
   }
+}
+
+function duplicateKey(): EtcdError {
+  return new EtcdError('rejected', 'etcdserver: duplicate key given in txn request');
 }

@@ -43,7 +43,11 @@ export function inRange(key: string, { key: start, end }: KeyRange): boolean {
   return end === undefined ? key === start : bytes(key) >= bytes(start) && bytes(key) < bytes(end);
 }
 
+// eslint-disable-next-line no-control-regex
+const ASCII = /^[\0-\x7f]*$/;
+
 /** etcd orders keys by their UTF-8 bytes, JavaScript by UTF-16 units: one character per byte makes them agree. */
 function bytes(key: string): string {
+  if (ASCII.test(key)) return key;
   return Buffer.from(key, 'utf8').toString('latin1');
 }

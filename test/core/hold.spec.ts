@@ -12,7 +12,7 @@ beforeEach(() => {
   clock = new ManualClock();
   const port = new MemoryEtcd(clock).connect();
   sessions = new SessionKeeper(port, clock, { ttl: 10_000, namespace: 'ns/' });
-  const options = { owner: { host: 'here', pid: 1 }, maxWaiters: Infinity, connectTimeout: 1_000 };
+  const options = { owner: '"host":"here"', maxWaiters: Infinity, connectTimeout: 1_000 };
   queue = new LockQueue(port, clock, sessions, options);
 });
 

@@ -4,6 +4,7 @@ import {
   escapeName,
   guardKey,
   leaseHex,
+  ownerValue,
   participant,
   queueRange,
   ticketKey,
@@ -46,7 +47,7 @@ test('a lease is written as Go writes it', () => {
 });
 
 test('a ticket tells who has it', () => {
-  const value = ticketValue({ host: 'node-a', pid: 17 }, Date.UTC(2026, 0, 2), 3);
+  const value = ticketValue(ownerValue('node-a', 17), Date.UTC(2026, 0, 2), 3);
   const kv = { key: 'k', value, createRevision: 5n, modRevision: 9n, lease: 3n };
   expect(participant(kv)).toEqual({
     key: 'k',
