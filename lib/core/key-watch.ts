@@ -2,31 +2,36 @@ import type { Clock } from './clock.js';
 import { firstOf, Latch, sleep, type Ending } from './latch.js';
 import type { EtcdPort, WatchStream } from './port.js';
 
-/** What became of a watch: the key was deleted, or the watch broke and knows nothing. */
-type WatchEnd = 'deleted' | 'broken';
+/** What became of a watch: the key was deleted, and when, or it knows nothing (any more). */
+type WatchEnd = { deletedAt: bigint } | 'unknown';
 
 /** Pause before a new watch, after one that broke. */
 const RETRY_PAUSE = 100;
 
-/** A watch for the deletion of one key, from the moment of `ready` on. */
+/** A watch for the deletion of a key, from the moment of `ready` on; and for that of one's own, if there is one. */
 class KeyWatch {
   /** Set when deletions are seen from here on, or when the watch broke before. */
   readonly ready = new Latch<void>();
   readonly ended = new Latch<WatchEnd>();
   readonly #stream: WatchStream;
 
-  constructor(port: EtcdPort, key: string) {
+  constructor(port: EtcdPort, key: string, own: string | undefined) {
+    const keys = own === undefined ? [key] : [key, own];
+    let missing = keys.length;
     this.ended.on(() => this.ready.set());
     this.#stream = port.watch({
-      created: () => this.ready.set(),
-      events: (_id, events) => {
-        if (events.some((event) => event.type === 'delete')) this.ended.set('deleted');
+      created: () => {
+        if (--missing === 0) this.ready.set();
       },
-      canceled: () => this.ended.set('broken'),
+      events: (id, events) => {
+        const deletion = events.find(({ type }) => type === 'delete');
+        if (deletion) this.ended.set(keys[id - 1] === key ? { deletedAt: deletion.modRevision } : 'unknown');
+      },
+      canceled: () => this.ended.set('unknown'),
       alive: () => {},
-      ended: () => this.ended.set('broken'),
+      ended: () => this.ended.set('unknown'),
     });
-    this.#stream.create({ id: 1, key });
+    for (const [index, watched] of keys.entries()) this.#stream.create({ id: index + 1, key: watched });
   }
 
   close(): void {
@@ -38,6 +43,8 @@ export interface Deletion {
   port: EtcdPort;
   clock: Clock;
   key: string;
+  /** The caller's own key, whose deletion is a reason to read as well. */
+  own?: string;
   /** Reads whether the key is gone. Whatever it throws ends the wait. */
   isGone(): Promise<boolean>;
   /** The next audit of the session: an event may have been lost, so the key is read then. */
@@ -45,20 +52,22 @@ export interface Deletion {
 }
 
 /**
- * Resolves when a key was read to be gone. Whatever happens is only a reason to read: a deletion, an audit, the end of
- * the watch. The watch is in place before the key is read, or a deletion between the two would never be seen. (A watch
- * from a past revision would see it, but etcd serves those from a loop that runs every 100 ms.) Rejects when one of the
- * endings comes first.
+ * Resolves when a key is gone: with the revision of its deletion if that was seen, with undefined if the key was read to
+ * be gone. It is read when the watch is in place, because a deletion before that would never be seen; at each audit; and
+ * when the watch ends. (A watch from a past revision would see earlier deletions, but etcd serves those from a loop that
+ * runs every 100 ms.) Rejects when one of the endings comes first.
  */
-export async function untilDeleted(deletion: Deletion, ...endings: readonly Ending[]): Promise<void> {
-  const { port, clock, key, isGone, nextAudit } = deletion;
+export async function untilDeleted(deletion: Deletion, ...endings: readonly Ending[]): Promise<bigint | undefined> {
+  const { port, clock, key, own, isGone, nextAudit } = deletion;
   for (;;) {
-    const watch = new KeyWatch(port, key);
+    const watch = new KeyWatch(port, key, own);
     try {
       await firstOf([watch.ready, nextAudit()], ...endings);
       for (;;) {
-        if (await isGone()) return;
-        if (watch.ended.isSet) break;
+        const { value } = watch.ended;
+        if (typeof value === 'object') return value.deletedAt;
+        if (await isGone()) return undefined;
+        if (watch.ended.value === 'unknown') break;
         await firstOf([watch.ended, nextAudit()], ...endings);
       }
     } finally {

@@ -1,12 +1,13 @@
 import { Arrivals } from './arrivals.js';
 import type { LossReason } from './audit.js';
+import { awaitTurn, TicketGone } from './await-turn.js';
 import { Contact } from './contact.js';
 import { Hold } from './hold.js';
 import { atMost, Interrupted, settled, until } from './latch.js';
 import { isUnreachable, type EtcdError } from './port.js';
 import type { LineHost } from './line-host.js';
 import type { Session } from './session.js';
-import { Ticket, TicketGone, type TicketEnd } from './ticket.js';
+import { Ticket, type TicketEnd } from './ticket.js';
 import { Tickets } from './tickets.js';
 import type { Timeouts } from './timeouts.js';
 import { Tokens } from './token.js';
@@ -30,6 +31,7 @@ const CLEANUP_GRACE = 1_000;
  */
 export class Line {
   readonly contact: Contact;
+  readonly timeouts: Timeouts;
   /** Those who wait, without those who only try. */
   waiting = 0;
   readonly #arrived = new Arrivals();
@@ -42,6 +44,7 @@ export class Line {
     readonly keyPrefix: string,
   ) {
     this.contact = new Contact(host.clock);
+    this.timeouts = host.timeouts;
     this.#tickets = new Tickets(keyPrefix);
   }
 
@@ -52,7 +55,7 @@ export class Line {
       const waiter = new Waiter(host.nextArrival(), host.clock.now(), options, resolve, reject);
       this.#arrived.add(waiter);
       if (!options.ifFree) this.waiting++;
-      waiter.listen(host.timeouts, (end) => this.#leave(waiter, end));
+      waiter.listen(this.timeouts, (end) => this.#leave(waiter, end));
       this.#queue();
     });
   }
@@ -65,10 +68,6 @@ export class Line {
   /** Resolves when etcd has confirmed that nothing is left of those who waited. */
   idle(): Promise<void> {
     return this.#tickets.idle();
-  }
-
-  get timeouts(): Timeouts {
-    return this.host.timeouts;
   }
 
   ticket(key: string): Ticket | undefined {
@@ -152,7 +151,7 @@ export class Line {
     this.contact.answered();
     if (seen?.state === 'held') this.#grant(ticket);
     else if (ifFree) void this.#refuse(ticket, (waiter) => waiter.resolve(this.#busy()));
-    else void this.#grantAfter(ticket, ticket.awaitTurn(seen));
+    else void this.#grantAfter(ticket, awaitTurn(ticket, seen));
   }
 
   /** etcd has not taken the ticket, or has not said so. */

@@ -2,9 +2,8 @@ import type { Entry, LossReason } from './audit.js';
 import { LONGEST_PAUSE, RETRY_PAUSE, type Contact } from './contact.js';
 import { UnsettledWrite } from './guard.js';
 import type { Hold } from './hold.js';
-import { untilDeleted } from './key-watch.js';
 import { participant, queueRange, ticketValue, type Participant } from './keys.js';
-import { firstOf, Latch, sleep, until } from './latch.js';
+import { Latch, sleep, until } from './latch.js';
 import { EtcdError, isUnreachable, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
 import type { Timeouts } from './timeouts.js';
@@ -15,7 +14,7 @@ import type { Waiter } from './waiter.js';
  * How many keys of the queue the put of a ticket reads. If there are fewer, these are all, and nobody has to look: the
  * ticket of a holder, one of ours that is just being deleted, and the new one.
  */
-const GLANCE = 4;
+const GLANCE = 32;
 
 /** The callers of one lock in this process, as far as one of their tickets has to know them. */
 export interface TicketLine {
@@ -139,22 +138,6 @@ export class Ticket implements Entry {
     return found ? undefined : { state: 'gone' };
   }
 
-  /** Waits until the ticket is the first. `seen`: whose turn it was when it was put. Rejects when it is over before. */
-  async awaitTurn(seen: Turn | undefined): Promise<void> {
-    for (let place = seen ?? (await this.#look()); place.state !== 'held'; place = await this.#look()) {
-      if (place.state === 'gone') throw new TicketGone();
-      const { predecessor, isHead } = place;
-      const local = this.line.ticket(predecessor);
-      if (local) {
-        if (await this.#takeOver(local)) return;
-      } else {
-        await this.#outlive(predecessor, isHead);
-        // Nobody can come in before me: who was behind the first one is the first now.
-        if (isHead) return;
-      }
-    }
-  }
-
   /** Deletes the key, if it can be there, and resolves when etcd has confirmed it, or when the session is over. */
   async discard(): Promise<void> {
     const { session, key } = this;
@@ -175,40 +158,10 @@ export class Ticket implements Entry {
     return place;
   }
 
-  /** Gets the lock from another ticket of this process, in memory: says whether it did. */
-  async #takeOver(local: Ticket): Promise<boolean> {
-    await firstOf([local.over], this.over);
-    // If that one has never been the first, those it waited for are before me now.
-    if (local.over.value !== 'served') return false;
-    this.firstAt = this.revision;
-    return true;
-  }
-
-  /** Waits until somebody else's key is gone. */
-  async #outlive(predecessor: string, isHead: boolean): Promise<void> {
-    const { session } = this;
-    const isGone = async (): Promise<boolean> => {
-      // Much cheaper for etcd than a look, because nothing has to be sorted: a long line is asked this again and again.
-      const { header, results } = await this.#read([
-        { range: { key: predecessor, keysOnly: !isHead } },
-        { range: { key: this.key, keysOnly: true } },
-      ]);
-      const [[other], [mine]] = results as [readonly KeyValue[], readonly KeyValue[]];
-      if (!mine) throw new TicketGone();
-      // The same key can have been put again meanwhile: then it stands behind me.
-      const isPast = !other || other.createRevision > mine.createRevision;
-      if (isPast) this.firstAt = isHead ? header.revision : 0n;
-      else if (isHead) this.line.contact.answered(other);
-      return isPast;
-    };
-    const { port, clock, audit } = session;
-    await untilDeleted({ port, clock, key: predecessor, isGone, nextAudit: () => audit.next }, this.over);
-  }
-
   /** Whose turn is it? One consistent read of the first key, mine, and the one before mine. */
-  async #look(): Promise<Turn> {
+  async look(): Promise<Turn> {
     const before = { sort: 'newest' as const, limit: 1, keysOnly: true, maxCreateRevision: this.revision - 1n };
-    const { header, results } = await this.#read([
+    const { header, results } = await this.read([
       this.#head,
       { range: { ...this.#queue, ...before } },
       { range: { key: this.key, keysOnly: true } },
@@ -220,7 +173,7 @@ export class Ticket implements Entry {
   }
 
   /** One consistent read, repeated until etcd answers: the place in the line is kept as long as the session lives. */
-  async #read(success: readonly Op[]): Promise<TxnResponse> {
+  async read(success: readonly Op[]): Promise<TxnResponse> {
     const { session, over } = this;
     const { contact } = this.line;
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
@@ -234,14 +187,6 @@ export class Ticket implements Entry {
       }
       await sleep(session.clock, pause, over);
     }
-  }
-}
-
-/** Somebody has deleted the key of a ticket that waits. Its session lives, so it can queue again. */
-export class TicketGone extends Error {
-  constructor() {
-    super('the ticket was deleted by hand');
-    this.name = 'TicketGone';
   }
 }
 

@@ -25,6 +25,13 @@ beforeEach(async () => {
 
 const queue = () => etcd.range({ key: 'locks/x/', end: 'locks/x0', sort: 'oldest' }).map((kv) => kv.key);
 
+/** A holder, and somebody in line behind him. Whoever comes next watches the latter; both leave at once. */
+const queueByHand = () => {
+  const keys = ['locks/x/a/0', 'locks/x/b/0'];
+  for (const key of keys) etcd.txn({ success: [{ put: { key, value: '', lease: 0n } }] });
+  return () => void etcd.txn({ success: keys.map((key) => ({ delete: { key } })) });
+};
+
 /** Loses the first transaction that matches. */
 const loseOne = (fault: Fault, which: (request: TxnRequest) => boolean) => {
   let lost = false;
@@ -111,11 +118,11 @@ describe('the callers of a process keep their order', () => {
   });
 
   test('and a failure to look at the line keeps nobody out of it', async () => {
-    const held = await other.acquire('x');
+    const leave = queueByHand();
     const first = served([], 1);
-    await expect.poll(() => queue().length).toBe(2);
+    await expect.poll(() => queue().length).toBe(3);
     port.txnFault = (request) => (looks(request) ? 'before' : undefined);
-    await held.release(); // the first one cannot see it
+    leave(); // the first one cannot see whose turn it is now
     await expect.poll(() => port.lost).toBeGreaterThan(1);
     const second = served([], 2);
     await expect.poll(() => queue().length).toBe(2);
@@ -217,11 +224,11 @@ describe('while etcd does not answer', () => {
   });
 
   test('a wait in line that loses etcd ends as an outage as well', async () => {
-    await other.acquire('x');
+    const leave = queueByHand();
     const wait = locks.acquire('x', { waitTimeout: 300 }).catch((error: unknown) => error);
-    await expect.poll(() => queue().length).toBe(2);
+    await expect.poll(() => queue().length).toBe(3);
     silence();
-    await other.held()[0]!.release(); // its watch wakes, and it cannot look
+    leave(); // its watch wakes, and it cannot look
     expect(await wait).toMatchObject({ code: 'LOCK_UNAVAILABLE', reason: 'unreachable' });
   });
 
