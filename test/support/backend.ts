@@ -1,7 +1,10 @@
 import { Etcd3 } from 'etcd3';
 import { randomUUID } from 'node:crypto';
 import { inject } from 'vitest';
+import { Batching } from '../../lib/core/batching.js';
+import { SystemClock } from '../../lib/core/clock.js';
 import type { EtcdPort } from '../../lib/core/port.js';
+import { WatchMux } from '../../lib/core/watch-mux.js';
 import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
 import { LockService, type EtcdLockModuleOptions } from '../../lib/index.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
@@ -9,9 +12,11 @@ import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
 /** An etcd to run a suite against. Everything it gives out is closed with it. */
 export interface Backend {
   readonly namespace: string;
-  /** A client; `wrap` may stand between it and whoever gets it. */
   port(): EtcdPort;
-  /** A lock service in the namespace of this backend: one process, as far as etcd can tell. */
+  /**
+   * A lock service in the namespace of this backend: one process, as far as etcd can tell. `wrap` may stand between it
+   * and its client.
+   */
   service(options?: EtcdLockModuleOptions, wrap?: (port: EtcdPort) => EtcdPort): LockService;
   /** All keys in the namespace. */
   keys(): Promise<string[]>;
@@ -23,25 +28,30 @@ export interface Backend {
 
 const factories = { etcd: etcdPorts, memory: memoryPorts };
 
-export type BackendName = keyof typeof factories;
-export const BACKENDS = Object.keys(factories) as BackendName[];
+/** `bare`: without group commit and the shared stream of watches, which change what a lock costs and nothing else. */
+export type BackendName = keyof typeof factories | `bare ${keyof typeof factories}`;
+export const BACKENDS: BackendName[] = ['etcd', 'memory', 'bare etcd', 'bare memory'];
 
 export function openBackend(name: BackendName): Backend {
   const namespace = `test/${randomUUID()}/`;
-  const { connect, compact, end } = factories[name]();
+  const isBare = name.startsWith('bare');
+  const { connect, compact, end } = factories[name.replace('bare ', '') as keyof typeof factories]();
   const ports: EtcdPort[] = [];
   const services: LockService[] = [];
-  const port = (): EtcdPort => {
+  const open = (): EtcdPort => {
     const opened = connect();
     ports.push(opened);
     return opened;
   };
+  const clock = new SystemClock();
+  const port = () => (isBare ? open() : new Batching(new WatchMux(open(), clock, 1_000), clock));
   const own = port();
   return {
     namespace,
     port,
     service(options, wrap = (inner) => inner) {
-      const service = new LockService({ namespace, shutdownTimeout: 0, ...options }, { port: wrap(port()) });
+      const backend = { port: wrap(open()), batching: !isBare, watchMux: !isBare };
+      const service = new LockService({ namespace, shutdownTimeout: 0, ...options }, backend);
       services.push(service);
       return service;
     },
