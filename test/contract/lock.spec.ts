@@ -416,6 +416,17 @@ describe.each(BACKENDS)('the lock service on %s', (name) => {
       expect((await wait).key).not.toBe(ticket);
     });
 
+    test('of its key, by hand, is told while the lease lives', async () => {
+      const service = backend.service({ ttl: 2_000 });
+      const lock = await service.acquire('x');
+      const other = await service.acquire('y');
+      await backend.delete(lock.key);
+      await eventually(() => expect(lock.signal.aborted).toBe(true));
+      expect(lock.signal.reason).toMatchObject({ code: 'LOCK_LOST', reason: 'force-released' });
+      expect(other.held).toBe(true);
+      expect((await service.acquire('x')).key).not.toBe(lock.key);
+    });
+
     test('by maxHold is counted in what remains', async () => {
       const lock = await a.acquire('x', { maxHold: 5_000 });
       expect(lock.remaining).toBeLessThanOrEqual(5_000);

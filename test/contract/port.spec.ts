@@ -153,6 +153,16 @@ describe.each(BACKENDS)('the port over %s', (name) => {
       expect(await backend.keys()).toEqual([at('c')]);
     });
 
+    test('a lease tells its keys, and one that is gone that there is none', async () => {
+      const { lease } = await port.grantLease(60);
+      expect(await port.leaseKeys(lease)).toEqual([]);
+      await port.txn({ success: [put('a', '', lease), put('b', '', lease), put('c')] });
+      await port.txn({ success: [{ delete: { key: at('b') } }] });
+      expect(await port.leaseKeys(lease)).toEqual([at('a')]);
+      await port.revokeLease(lease);
+      expect(await port.leaseKeys(lease)).toBeUndefined();
+    });
+
     test('revoking a lease that is gone is no error', async () => {
       const { lease } = await port.grantLease(60);
       await port.revokeLease(lease);

@@ -81,6 +81,26 @@ describe.skipIf(!etcdctl)('etcdctl lock', () => {
     expect((await mine).held).toBe(true);
   });
 
+  test('is served between two bursts of one process, if it queued between them', async () => {
+    const order: string[] = [];
+    const burst = (...names: string[]) =>
+      names.map((name) => locks.withLock('seat/7', () => void order.push(name), { waitTimeout: Infinity }));
+    const first = await locks.acquire('seat/7');
+    const before = burst('a', 'b', 'c');
+    await inLine(2); // they share a place
+    const theirs = etcdctlLock();
+    await inLine(3);
+    const after = burst('d', 'e');
+    await inLine(4);
+    await first.release();
+    await Promise.all(before);
+    await theirs.granted;
+    order.push('etcdctl');
+    await theirs.release();
+    await Promise.all(after);
+    expect(order).toEqual(['a', 'b', 'c', 'etcdctl', 'd', 'e']);
+  });
+
   test('stands in one fair line with locks of this package, in any mixture', async () => {
     const granted: string[] = [];
     const first = await locks.acquire('seat/7');

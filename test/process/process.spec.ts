@@ -43,6 +43,35 @@ test('a killed process loses its lock to the next in line, after its TTL', async
   expect((await waiting).token).toBeGreaterThan(token);
 });
 
+test('a process that queued between two bursts of another is served between them', async () => {
+  const worker = await start();
+  const order: string[] = [];
+  const tokens: bigint[] = [];
+  const burst = (...names: string[]) =>
+    names.map((name) =>
+      locks.withLock('x', ({ fencingToken }) => {
+        order.push(name);
+        tokens.push(fencingToken);
+      }),
+    );
+  const first = await locks.acquire('x');
+  const before = burst('a', 'b', 'c');
+  await waiters(1); // they share a place
+  const between = worker.acquire('x');
+  await waiters(2);
+  const after = burst('d', 'e');
+  await waiters(3);
+  await first.release();
+  await Promise.all(before);
+  const { token } = await between;
+  order.push('the other');
+  tokens.push(token);
+  await worker.tell('release', { name: 'x' });
+  await Promise.all(after);
+  expect(order).toEqual(['a', 'b', 'c', 'the other', 'd', 'e']);
+  expect(tokens).toEqual([...new Set(tokens)].toSorted((x, y) => (x < y ? -1 : 1)));
+});
+
 test('a killed process loses its place in the line as well', async () => {
   const [first, second] = [await start(), await start()];
   await first.acquire('x');
