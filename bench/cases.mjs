@@ -4,6 +4,7 @@ import { decorator } from './cases/decorator.mjs';
 import { distinct } from './cases/distinct.mjs';
 import { handover } from './cases/handover.mjs';
 import { held } from './cases/held.mjs';
+import { history } from './cases/history.mjs';
 import { hotProcess } from './cases/hot-process.mjs';
 import { hotSessions } from './cases/hot-sessions.mjs';
 import { waiters } from './cases/waiters.mjs';
@@ -23,6 +24,7 @@ export const CASES = [
   { name: 'handover', run: handover },
   { name: 'held', run: held },
   { name: 'waiters', run: waiters },
+  { name: 'history', run: history },
   { name: 'cpu', run: cpu },
   { name: 'decorator', run: decorator },
 ];
