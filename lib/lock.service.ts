@@ -206,7 +206,6 @@ export class LockService implements AsyncDisposable {
       this.#idle = new Latch();
       await settled(this.#idle, this.#clock, this.#options.shutdownTimeout);
     }
-    this.#queue.end();
     await this.#sessions.close();
     this.#port.close();
   }

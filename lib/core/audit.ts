@@ -74,9 +74,11 @@ export class Audit {
 
   /** The session is lost, and all its keys with it. */
   closeBooks(reason: LossReason): void {
-    const entries = [...this.#entries.values()];
+    // A latch, because it tells everybody, also if somebody among them throws.
+    const lost = new Latch<LossReason>();
+    for (const { entry } of this.#entries.values()) lost.on((why) => entry.lost(why));
     this.#entries.clear();
-    for (const { entry } of entries) entry.lost(reason);
+    lost.set(reason);
   }
 
   /** Until the session is lost. */

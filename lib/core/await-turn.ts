@@ -21,7 +21,8 @@ export async function awaitTurn(ticket: Ticket, seen: Turn | undefined): Promise
     if (place.state === 'gone') throw new TicketGone();
     const { predecessor, isHead } = place;
     const local = ticket.line.ticket(predecessor);
-    if (local) await takeOver(ticket, local);
+    // By its revision as well: what stood there may be gone, and its key be one of ours again that stands behind us.
+    if (local && local.revision > 0n && local.revision < ticket.revision) await takeOver(ticket, local);
     else await outlive(ticket, predecessor, isHead);
     if (ticket.firstAt > 0n) return;
   }
@@ -30,13 +31,18 @@ export async function awaitTurn(ticket: Ticket, seen: Turn | undefined): Promise
 /** Gets the lock from another ticket of this process, in memory. */
 async function takeOver(ticket: Ticket, local: Ticket): Promise<void> {
   await firstOf([local.over], ticket.over);
-  // If that one has never been the first, those it waited for are before this one now.
-  if (local.over.value === 'served') ticket.firstAt = ticket.revision;
+  if (local.over.value === 'served') {
+    ticket.firstAt = ticket.revision;
+    void confirm(ticket);
+  } else {
+    // That one has not been the first, and those it waited for are before this one now.
+    await firstOf([local.gone], ticket.over);
+  }
 }
 
 /** Waits until somebody else's key is gone. Nobody can come in between: who was behind the first is the first then. */
 async function outlive(ticket: Ticket, predecessor: string, isHead: boolean): Promise<void> {
-  const { key, line, session, over } = ticket;
+  const { key, line, session, over, revision } = ticket;
   let readAt = 0n;
   const isGone = async (): Promise<boolean> => {
     // Much cheaper for etcd than a look, because nothing has to be sorted: a long line is asked this again and again.
@@ -52,7 +58,8 @@ async function outlive(ticket: Ticket, predecessor: string, isHead: boolean): Pr
     return !other || other.createRevision > mine.createRevision;
   };
   const { port, clock, audit } = session;
-  const deletion = { port, clock, key: predecessor, own: key, isGone, nextAudit: () => audit.next };
+  const nextAudit = () => audit.next;
+  const deletion = { port, clock, key: predecessor, own: key, after: revision, isGone, nextAudit };
   const deletedAt = await untilDeleted(deletion, over);
   if (!isHead) return;
   ticket.firstAt = deletedAt ?? readAt;
@@ -60,8 +67,8 @@ async function outlive(ticket: Ticket, predecessor: string, isHead: boolean): Pr
 }
 
 /**
- * The lock is handed over by an event alone, which saves a round trip. That the ticket was there until then is known
- * from the watch of its key; it is read all the same, because nothing may rest on a watch alone.
+ * The lock is handed over by an event, or in memory, which saves a round trip. That the key of the ticket is still there
+ * is read all the same, right behind it: somebody may have deleted it by hand.
  */
 async function confirm(ticket: Ticket): Promise<void> {
   const isThere = await ticket.read([{ range: { key: ticket.key, keysOnly: true } }]).then(

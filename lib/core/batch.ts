@@ -39,6 +39,11 @@ export class Batch {
     return true;
   }
 
+  /** What etcd counts against its limit of operations. */
+  get size(): number {
+    return Math.max(this.#success, this.#failure);
+  }
+
   get request(): TxnRequest {
     if (this.members.length === 1) return this.members[0]!.request;
     return {

@@ -102,7 +102,7 @@ class Lane {
   }
 
   /** Tells the members that have failed for good, and returns the others in parts that are to be tried again. */
-  #retries({ members }: Batch, error: unknown): Batch[] {
+  #retries({ members, size }: Batch, error: unknown): Batch[] {
     const puts = members.filter(({ request }) => hasPut(request));
     const rest = members.filter(({ request }) => !hasPut(request));
     const isMixed = puts.length > 0 && rest.length > 0;
@@ -113,8 +113,8 @@ class Lane {
     if (code === 'no-space' || (code === 'lease-not-found' && haveOneLease(puts))) {
       return [...fail(puts, error), ...whole(rest)];
     }
-    if ((error as EtcdError).message.includes('too many operations')) this.#limit >>= 1;
-    return isMixed ? [...whole(rest), ...halves(puts)] : halves(members);
+    if ((error as EtcdError).message.includes('too many operations')) this.#limit = Math.min(this.#limit, size >> 1);
+    return isMixed ? [...whole(rest), ...whole(puts)] : halves(members);
   }
 }
 

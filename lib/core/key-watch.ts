@@ -15,7 +15,7 @@ class KeyWatch {
   readonly ended = new Latch<WatchEnd>();
   readonly #stream: WatchStream;
 
-  constructor(port: EtcdPort, key: string, own: string | undefined) {
+  constructor(port: EtcdPort, { key, own, after = 0n }: Deletion) {
     const keys = own === undefined ? [key] : [key, own];
     let missing = keys.length;
     this.ended.on(() => this.ready.set());
@@ -24,8 +24,11 @@ class KeyWatch {
         if (--missing === 0) this.ready.set();
       },
       events: (id, events) => {
-        const deletion = events.find(({ type }) => type === 'delete');
-        if (deletion) this.ended.set(keys[id - 1] === key ? { deletedAt: deletion.modRevision } : 'unknown');
+        const deletion = events.find(({ type, modRevision }) => type === 'delete' && modRevision > after);
+        if (!deletion) return;
+        // Who does not see his own key yet would not know whether it was there until then.
+        const isKnown = keys[id - 1] === key && missing === 0;
+        this.ended.set(isKnown ? { deletedAt: deletion.modRevision } : 'unknown');
       },
       canceled: () => this.ended.set('unknown'),
       alive: () => {},
@@ -45,6 +48,11 @@ export interface Deletion {
   key: string;
   /** The caller's own key, whose deletion is a reason to read as well. */
   own?: string;
+  /**
+   * The key was there at this revision. A member that is behind tells of deletions before that as well, and keys are
+   * used again.
+   */
+  after?: bigint;
   /** Reads whether the key is gone. Whatever it throws ends the wait. */
   isGone(): Promise<boolean>;
   /** The next audit of the session: an event may have been lost, so the key is read then. */
@@ -58,9 +66,9 @@ export interface Deletion {
  * runs every 100 ms.) Rejects when one of the endings comes first.
  */
 export async function untilDeleted(deletion: Deletion, ...endings: readonly Ending[]): Promise<bigint | undefined> {
-  const { port, clock, key, own, isGone, nextAudit } = deletion;
+  const { port, clock, isGone, nextAudit } = deletion;
   for (;;) {
-    const watch = new KeyWatch(port, key, own);
+    const watch = new KeyWatch(port, deletion);
     try {
       await firstOf([watch.ready, nextAudit()], ...endings);
       for (;;) {

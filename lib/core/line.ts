@@ -83,8 +83,8 @@ export class Line {
     this.#arrived.takeBack(ticket);
     this.#tickets.delete(ticket);
     ticket.gone.set();
-    ticket.hold?.lose(reason);
     this.#queue();
+    ticket.hold?.lose(reason);
   }
 
   giveBack(ticket: Ticket): Promise<void> | undefined {
@@ -106,12 +106,12 @@ export class Line {
   async #queueAll(): Promise<void> {
     while (this.#arrived.size > 0) {
       try {
-        const { sessions } = this.host;
         const { first } = this.#arrived;
+        const { live } = this.host.sessions;
         if (this.contact.pause) await this.contact.pause;
-        else if (!sessions.live) await sessions.current();
-        else if (first!.options.ifFree) await this.#try(first!, sessions.live);
-        else await this.#putTicket(sessions.live, this.#arrived.takeTogether(), false);
+        else if (!live) await this.host.sessions.current();
+        else if (first!.options.ifFree) await this.#try(first!, live);
+        else await this.#putTicket(live, this.#arrived.takeTogether(), false);
       } catch (error) {
         if (isUnreachable(error)) this.#failed(error);
         else for (const waiter of this.#arrived) this.#tell(waiter, () => waiter.reject(error));

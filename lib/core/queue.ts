@@ -95,11 +95,6 @@ export class LockQueue implements LineHost {
     await atMost(this.clock, CLOSE_TIMEOUT, Promise.all(work));
   }
 
-  /** Stops what is left of timers, when nobody holds anything any more. */
-  end(): void {
-    this.timeouts.close();
-  }
-
   nextArrival(): number {
     return this.#arrivals++;
   }

@@ -45,6 +45,7 @@ export class Ticket implements Entry {
   hold: Hold | undefined;
   /** Whether the key is in etcd; `unknown`: the put was sent, and nobody has said what came of it. */
   #state: 'not put' | 'unknown' | 'put' = 'not put';
+  #discarding: Promise<void> | undefined;
   /** Goes on where it stopped, so that those who have left cost nothing. */
   readonly #next: Iterator<Waiter>;
   readonly #queue: Required<KeyRange>;
@@ -138,8 +139,16 @@ export class Ticket implements Entry {
     return found ? undefined : { state: 'gone' };
   }
 
-  /** Deletes the key, if it can be there, and resolves when etcd has confirmed it, or when the session is over. */
-  async discard(): Promise<void> {
+  /**
+   * Deletes the key, if it can be there, and resolves when etcd has confirmed it, or when the session is over. Once: the
+   * key can be that of another ticket afterwards.
+   */
+  discard(): Promise<void> {
+    this.#discarding ??= this.#discard();
+    return this.#discarding;
+  }
+
+  async #discard(): Promise<void> {
     const { session, key } = this;
     session.audit.delist(key);
     if (this.#state !== 'not put') await session.discard(key, this.#state === 'unknown');

@@ -14,8 +14,7 @@ interface Group {
 
 /**
  * Many waits, few timers: waits of the same length end in the order in which they began, so that those of one length
- * need one timer. Thousands who wait usually wait for the same time. The timer stays when nobody waits any more, until
- * it fires: a lock that is free is had within a millisecond, and a timer for each of those would cost more than the wait.
+ * need one timer. Thousands who wait usually wait for the same time.
  */
 export class Timeouts {
   readonly #groups = new Map<number, Group>();
@@ -28,13 +27,9 @@ export class Timeouts {
     const group = this.#groups.get(ms) ?? this.#open(ms);
     const entry = { at: this.clock.now() + ms, run };
     group.entries.add(entry);
-    return () => group.entries.delete(entry);
-  }
-
-  /** Stops all timers. Nothing that was asked for is called any more. */
-  close(): void {
-    for (const { stopTimer } of this.#groups.values()) stopTimer();
-    this.#groups.clear();
+    return () => {
+      if (group.entries.delete(entry) && group.entries.size === 0) this.#close(group);
+    };
   }
 
   #open(ms: number): Group {
@@ -52,7 +47,13 @@ export class Timeouts {
         group.entries.delete(entry);
         entry.run();
       }
-      this.#groups.delete(group.ms);
+      this.#close(group);
     });
+  }
+
+  #close(group: Group): void {
+    group.stopTimer();
+    // One of those who were told may have opened the next group of this length already.
+    if (this.#groups.get(group.ms) === group) this.#groups.delete(group.ms);
   }
 }

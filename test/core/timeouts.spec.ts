@@ -43,12 +43,3 @@ test('who comes back while he is told waits again, and may cancel others', async
   await clock.advance(1_000);
   expect(ended).toEqual([200]);
 });
-
-test('closed, it calls nobody and leaves no timer', async () => {
-  const clock = new ManualClock();
-  const timeouts = new Timeouts(clock);
-  timeouts.after(100, () => expect.unreachable());
-  timeouts.close();
-  expect(clock.timers).toBe(0);
-  await clock.advance(1_000);
-});
