@@ -142,6 +142,7 @@ describe('no transaction', () => {
     gate.sent.length = 0;
     await Promise.all(names(64).map((name) => port.txn(removal(`${name}/0`))));
     expect(Math.max(...gate.sizes)).toBeLessThanOrEqual(20);
+    expect(gate.sizes.length).toBeLessThanOrEqual(Math.ceil(64 / 16)); // and not more of them than need be
   });
 
   test('has two keys of one queue: which came first could not be told', async () => {
@@ -230,6 +231,15 @@ describe('when a batch is refused', () => {
     const outcomes = await Promise.all(names(20).map((name) => code(port.txn({ success: [put(name, 77n)] }))));
     expect(new Set(outcomes)).toEqual(new Set(['lease-not-found']));
     expect(gate.sent).toHaveLength(1);
+  });
+
+  test('whatever is in it, each one is refused once, and nothing is sent that nobody has asked for', async () => {
+    gate.refuse = () => new EtcdError('permission', 'etcdserver: invalid auth token');
+    const requests = [ticket('a'), removal('b'), removal('c'), ticket('d')];
+    expect(new Set(await Promise.all(requests.map((each) => code(port.txn(each)))))).toEqual(new Set(['permission']));
+    await calm();
+    expect(gate.sizes.every((size) => size > 0)).toBe(true);
+    expect(gate.sent).toHaveLength(7); // all, the deletes and the puts, and each alone
   });
 
   test('because its answer was lost, nothing is repeated: only who sent it knows what may be', async () => {
