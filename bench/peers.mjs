@@ -28,6 +28,7 @@
 /** @type {readonly Peer[]} */
 export const PEERS = [
   { name: 'floor', runtime: 'node', server: 'etcd', module: 'floor', floor: true, waits: false },
+  { name: 'grouped', runtime: 'node', server: 'etcd', module: 'grouped', floor: true, waits: false },
   { name: 'ours', runtime: 'node', server: 'etcd', module: 'ours' },
   { name: 'go', runtime: 'go', server: 'etcd' },
   { name: 'etcd3', runtime: 'node', server: 'etcd', module: 'etcd3', waits: false },

@@ -10,9 +10,9 @@ import { LockLostError, LockUsageError, reported } from './lock.errors.js';
 export interface Lock extends AsyncDisposable {
   /** The name that was asked for. */
   readonly name: string;
-  /** The key in etcd that stands for this acquisition. */
+  /** The key in etcd that stands for this acquisition. Calls that came together share one; later ones may use it again. */
   readonly key: string;
-  /** The create revision of that key: the place in the queue. */
+  /** The create revision of that key: the place in the queue, and which of the uses of the key this is. */
   readonly revision: bigint;
   /**
    * A number that grows from one grant of this name to the next, whoever gets it. A store that remembers the highest

@@ -20,7 +20,7 @@ export async function awaitTurn(ticket: Ticket, seen: Turn | undefined): Promise
   for (let place = seen ?? (await ticket.look()); place.state !== 'held'; place = await ticket.look()) {
     if (place.state === 'gone') throw new TicketGone();
     const { predecessor, isHead } = place;
-    const local = ticket.line.ticket(predecessor);
+    const local = ticket.line.tickets.get(predecessor);
     // By its revision as well: what stood there may be gone, and its key be one of ours again that stands behind us.
     if (local && local.revision > 0n && local.revision < ticket.revision) await takeOver(ticket, local);
     else await outlive(ticket, predecessor, isHead);

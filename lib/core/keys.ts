@@ -47,11 +47,6 @@ export interface Participant {
   readonly pid?: number;
   /** When the participant queued, by its own wall clock; undefined for clients other than this package. */
   readonly since?: Date;
-  /**
-   * How many calls of that process took this place together; they are served in their order, one after the other.
-   * Undefined for clients other than this package.
-   */
-  readonly calls?: number;
 }
 
 /** The part of a ticket's value that is the same for all tickets of a process. */
@@ -74,19 +69,27 @@ function toJSON(this: Participant): object {
   return { ...this, revision: String(this.revision), lease: String(this.lease) };
 }
 
-/** Foreign clients write nothing, or something of their own, into the value: it is taken field by field. */
-function describe(value: string): Pick<Participant, 'host' | 'pid' | 'since' | 'calls'> {
-  let fields: Record<string, unknown>;
-  try {
-    fields = Object(JSON.parse(value)) as Record<string, unknown>;
-  } catch {
-    return {};
-  }
+/** How many calls of one process took that place together. */
+export function callsOf({ value }: KeyValue): number {
+  const { calls } = fieldsOf(value);
+  return Number.isSafeInteger(calls) && (calls as number) > 0 ? (calls as number) : 1;
+}
+
+function describe(value: string): Pick<Participant, 'host' | 'pid' | 'since'> {
+  const fields = fieldsOf(value);
   const since = typeof fields.since === 'string' ? new Date(fields.since) : undefined;
   return {
     ...(typeof fields.host === 'string' && { host: fields.host }),
     ...(typeof fields.pid === 'number' && { pid: fields.pid }),
-    ...(typeof fields.calls === 'number' && { calls: fields.calls }),
     ...(since && !Number.isNaN(since.getTime()) && { since }),
   };
+}
+
+/** Foreign clients write nothing, or something of their own, into the value: it is taken field by field. */
+function fieldsOf(value: string): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(value)) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
 }

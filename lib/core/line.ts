@@ -35,7 +35,7 @@ export class Line {
   /** Those who wait, without those who only try. */
   waiting = 0;
   readonly #arrived = new Arrivals();
-  readonly #tickets: Tickets;
+  readonly tickets: Tickets;
   #isQueuing = false;
   readonly #tokens = new Tokens();
 
@@ -45,7 +45,7 @@ export class Line {
   ) {
     this.contact = new Contact(host.clock);
     this.timeouts = host.timeouts;
-    this.#tickets = new Tickets(keyPrefix);
+    this.tickets = new Tickets(keyPrefix);
   }
 
   /** Resolves with the lock, or with the reason why not. Rejects with the signal's reason or an {@link EtcdError}. */
@@ -62,16 +62,7 @@ export class Line {
 
   /** Tells all who wait that there is nothing to wait for any more. */
   close(): void {
-    for (const waiter of [...this.#tickets.waiters(), ...this.#arrived]) this.#leave(waiter, 'closed');
-  }
-
-  /** Resolves when etcd has confirmed that nothing is left of those who waited. */
-  idle(): Promise<void> {
-    return this.#tickets.idle();
-  }
-
-  ticket(key: string): Ticket | undefined {
-    return this.#tickets.get(key);
+    for (const waiter of [...this.tickets.waiters(), ...this.#arrived]) this.#leave(waiter, 'closed');
   }
 
   lost(ticket: Ticket, reason: LossReason): void {
@@ -81,7 +72,7 @@ export class Line {
     if (reason === 'force-released') audit.retire(ticket.key);
     this.#end(ticket, 'lost');
     this.#arrived.takeBack(ticket);
-    this.#tickets.delete(ticket);
+    this.tickets.delete(ticket);
     ticket.gone.set();
     this.#queue();
     ticket.hold?.lose(reason);
@@ -130,17 +121,21 @@ export class Line {
 
   /** One who does not wait is told that the lock is busy if somebody here has it or waits for it. */
   async #try(waiter: Waiter, session: Session): Promise<void> {
-    const { areTaken, oldest } = this.#tickets;
+    const { areTaken, oldest } = this.tickets;
     if (areTaken) return this.#tell(waiter, () => waiter.resolve(this.#busy()));
-    // What is just being deleted is in his way for a moment only.
-    if (oldest) return void (await settled(oldest.gone, this.host.clock, CLEANUP_GRACE));
+    if (oldest) {
+      // What is just being deleted is in his way for a moment only. Who waits in line does not wait for that.
+      const together = this.#arrived.takeTogether();
+      if (together.size > 0) return await this.#putTicket(session, together, false);
+      return void (await settled(oldest.gone, this.host.clock, CLEANUP_GRACE));
+    }
     this.#arrived.delete(waiter);
     await this.#putTicket(session, new Set([waiter]), true);
   }
 
   async #putTicket(session: Session, waiters: Set<Waiter>, ifFree: boolean): Promise<void> {
-    const ticket = new Ticket(this, session, this.keyPrefix, this.#tickets.freeKey(session), waiters, ifFree);
-    this.#tickets.add(ticket);
+    const ticket = new Ticket(this, session, this.keyPrefix, this.tickets.freeKey(session), waiters, ifFree);
+    this.tickets.add(ticket);
     let seen: Turn | undefined;
     try {
       seen = await ticket.put(this.host.owner);
@@ -211,12 +206,12 @@ export class Line {
     this.#leaveIfEmpty();
   }
 
-  /** The wait of somebody is over. */
   #tell(waiter: Waiter, tell: () => void): void {
     this.#part(waiter);
     tell();
   }
 
+  /** The wait of somebody is over. */
   #part(waiter: Waiter): void {
     waiter.stop();
     (waiter.ticket?.waiters ?? this.#arrived).delete(waiter);
@@ -224,7 +219,7 @@ export class Line {
   }
 
   #busy(): Refusal {
-    return { refused: 'busy', holder: this.#tickets.holder ?? this.contact.holder };
+    return { refused: 'busy', holder: this.tickets.holder ?? this.contact.holder };
   }
 
   #end(ticket: Ticket, end: TicketEnd): void {
@@ -236,7 +231,7 @@ export class Line {
   async #discard(ticket: Ticket, end: TicketEnd): Promise<void> {
     this.#end(ticket, end);
     await ticket.discard();
-    this.#tickets.delete(ticket);
+    this.tickets.delete(ticket);
     this.#leaveIfEmpty();
   }
 
@@ -244,6 +239,6 @@ export class Line {
     if (this.#arrived.size > 0) return;
     this.contact.forget(this);
     this.contact.resume();
-    if (this.#tickets.size === 0 && !this.#isQueuing) this.host.emptied(this);
+    if (this.tickets.size === 0 && !this.#isQueuing) this.host.emptied(this);
   }
 }

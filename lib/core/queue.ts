@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 import type { Hold } from './hold.js';
-import { participant, queueRange, type Participant } from './keys.js';
+import { callsOf, participant, queueRange, type Participant } from './keys.js';
 import { atMost } from './latch.js';
 import type { LineHost } from './line-host.js';
 import { Line } from './line.js';
@@ -37,6 +37,8 @@ export interface LockQueueOptions {
   connectTimeout: number;
 }
 
+/** So many calls in one place are believed to somebody else. */
+const MAX_CALLS = 100_000;
 /** How long a close waits for what is under way. */
 const CLOSE_TIMEOUT = 1_000;
 
@@ -76,10 +78,16 @@ export class LockQueue implements LineHost {
     return outcome;
   }
 
-  /** Everybody in the queue, in order: the first has the lock. */
+  /** Everybody in the queue, in order: the first has the lock. Each call counts, also where several share a ticket. */
   async participants(keyPrefix: string): Promise<Participant[]> {
     const { kvs } = await this.port.range({ ...queueRange(keyPrefix), sort: 'oldest' });
-    return kvs.map(participant);
+    const line = this.#lines.get(keyPrefix);
+    return kvs.flatMap((kv, place) => {
+      const ticket = line?.tickets.get(kv.key);
+      // How many of those who came together with the holder are still waiting is known only in their process.
+      const others = place === 0 ? 1 : Math.min(callsOf(kv), MAX_CALLS);
+      return Array.from({ length: ticket ? ticket.calls : others }, () => participant(kv));
+    });
   }
 
   /** Tells all waiters that the end has come, and every caller from now on. */
@@ -91,7 +99,7 @@ export class LockQueue implements LineHost {
   /** Ends all waits and resolves when nothing is left of them in etcd, or after a short time. */
   async close(): Promise<void> {
     this.stopWaiting();
-    const work = [...this.#lines.values()].map((line) => line.idle());
+    const work = [...this.#lines.values()].map((line) => line.tickets.idle());
     await atMost(this.clock, CLOSE_TIMEOUT, Promise.all(work));
   }
 

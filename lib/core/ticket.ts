@@ -20,8 +20,7 @@ const GLANCE = 32;
 export interface TicketLine {
   readonly contact: Contact;
   readonly timeouts: Timeouts;
-  /** The ticket with that key, if it is one of ours. */
-  ticket(key: string): Ticket | undefined;
+  readonly tickets: { get(key: string): Ticket | undefined };
   /** The key is gone, or will be, and nobody here has deleted it. */
   lost(ticket: Ticket, reason: LossReason): void;
   /** Gives the lock to the next one. The promise is for what etcd has to confirm before it can be somebody else's. */
@@ -75,6 +74,11 @@ export class Ticket implements Entry {
 
   get #head(): Op {
     return { range: { ...this.#queue, sort: 'oldest', limit: 1 } };
+  }
+
+  /** How many have the lock through it, or wait for it. */
+  get calls(): number {
+    return this.waiters.size + (this.hold ? 1 : 0);
   }
 
   get isPut(): boolean {

@@ -44,7 +44,7 @@ export class Tickets {
 
   /** Whether somebody has the lock or waits for it; not what is just being deleted. */
   get areTaken(): boolean {
-    for (const { hold, waiters } of this.#byKey.values()) if (hold || waiters.size > 0) return true;
+    for (const { calls } of this.#byKey.values()) if (calls > 0) return true;
     return false;
   }
 

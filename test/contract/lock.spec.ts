@@ -26,12 +26,8 @@ describe.each(BACKENDS)('the lock service on %s', (name) => {
   });
   afterEach(() => backend.close());
 
-  /** Calls of one process share a place if they come together. */
-  const queued = async (lock: string, calls: number) =>
-    await eventually(async () => {
-      const { waiters } = await a.inspect(lock);
-      expect(waiters.reduce((sum, waiter) => sum + (waiter.calls ?? 1), 0)).toBe(calls);
-    });
+  const queued = async (lock: string, count: number) =>
+    await eventually(async () => expect((await a.inspect(lock)).waiters).toHaveLength(count));
   const nothingLeft = async () => expect(tickets(await backend.keys())).toEqual([]);
 
   describe('a lock', () => {
@@ -155,6 +151,17 @@ describe.each(BACKENDS)('the lock service on %s', (name) => {
       expect(first.held).toBe(true);
       await first.release();
       expect((await third).held).toBe(true);
+    });
+
+    test('can be seen by everybody, each call of it, also of those who came together', async () => {
+      const first = await a.acquire('x');
+      const all = [b, b, b, a].map((service) => service.withLock('x', async () => {}));
+      for (const service of [a, b]) {
+        await eventually(async () => expect((await service.inspect('x')).waiters).toHaveLength(4));
+      }
+      await first.release();
+      await Promise.all(all);
+      expect(await b.inspect('x')).toEqual({ name: 'x', holders: [], waiters: [] });
     });
 
     test('can be seen', async () => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
+  callsOf,
   escapeName,
   guardKey,
   leaseHex,
@@ -46,15 +47,15 @@ test('a lease is written as Go writes it', () => {
   expect(leaseHex(10n)).toBe('a');
 });
 
-test('a ticket tells who has it', () => {
+test('a ticket tells who has it, and for how many calls', () => {
   const value = ticketValue(ownerValue('node-a', 17), Date.UTC(2026, 0, 2), 3);
   const kv = { key: 'k', value, createRevision: 5n, modRevision: 9n, lease: 3n };
+  expect(callsOf(kv)).toBe(3);
   expect(participant(kv)).toEqual({
     key: 'k',
     revision: 5n,
     lease: 3n,
     host: 'node-a',
-    calls: 3,
     pid: 17,
     since: new Date('2026-01-02T00:00:00.000Z'),
   });

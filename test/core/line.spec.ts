@@ -77,12 +77,15 @@ describe('callers who come together', () => {
     expect(queue()).toEqual([]);
   });
 
-  test('are seen by others as one place, with their number', async () => {
+  test('are each seen in the line, by their own process also when some have been served', async () => {
+    const held = await other.acquire('x');
     const waits = [1, 2, 3].map(() => locks.acquire('x'));
+    await expect.poll(queue).toHaveLength(2);
+    for (const from of [locks, other]) expect((await from.inspect('x')).waiters).toHaveLength(3);
+    await held.release();
     await (await waits[0]!).release();
-    const { holders, waiters } = await other.inspect('x');
-    expect(holders).toMatchObject([{ calls: 3 }]);
-    expect(waiters).toEqual([]);
+    const { holders, waiters } = await locks.inspect('x');
+    expect([holders, waiters]).toEqual([[waiters[0]], [holders[0]]]); // one key
     for (const wait of waits.slice(1)) await (await wait).release();
   });
 

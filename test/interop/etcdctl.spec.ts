@@ -87,11 +87,11 @@ describe.skipIf(!etcdctl)('etcdctl lock', () => {
       names.map((name) => locks.withLock('seat/7', () => void order.push(name), { waitTimeout: Infinity }));
     const first = await locks.acquire('seat/7');
     const before = burst('a', 'b', 'c');
-    await inLine(2); // they share a place
-    const theirs = etcdctlLock();
-    await inLine(3);
-    const after = burst('d', 'e');
     await inLine(4);
+    const theirs = etcdctlLock();
+    await inLine(5);
+    const after = burst('d', 'e');
+    await inLine(7);
     await first.release();
     await Promise.all(before);
     await theirs.granted;

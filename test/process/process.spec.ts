@@ -56,11 +56,11 @@ test('a process that queued between two bursts of another is served between them
     );
   const first = await locks.acquire('x');
   const before = burst('a', 'b', 'c');
-  await waiters(1); // they share a place
-  const between = worker.acquire('x');
-  await waiters(2);
-  const after = burst('d', 'e');
   await waiters(3);
+  const between = worker.acquire('x');
+  await waiters(4);
+  const after = burst('d', 'e');
+  await waiters(6);
   await first.release();
   await Promise.all(before);
   const { token } = await between;
