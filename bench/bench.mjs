@@ -27,6 +27,10 @@ import { Worker, withWorkers } from './workers.mjs';
 /** No process of Go may take longer, in milliseconds. */
 const GO_TIMEOUT = 120_000;
 
+/** Go's programs that run: without an etcd they would wait for ever. @type {Set<import('node:child_process').ChildProcess>} */
+const programs = new Set();
+process.once('exit', () => programs.forEach((program) => program.kill('SIGKILL')));
+
 /** What the cases work with: the servers, the peers, and how to measure. */
 export class Bench {
   /** @type {Row[]} */
@@ -167,13 +171,11 @@ export class Bench {
   async go(task) {
     const options = /** @type {const} */ ({ timeout: GO_TIMEOUT, killSignal: 'SIGKILL' });
     const running = promisify(execFile)(GO_PROGRAM, [JSON.stringify(task)], options);
-    // Without an etcd it would wait for ever.
-    const kill = () => running.child.kill('SIGKILL');
-    process.once('exit', kill);
+    programs.add(running.child);
     try {
       return JSON.parse((await running).stdout);
     } finally {
-      process.off('exit', kill);
+      programs.delete(running.child);
     }
   }
 

@@ -12,7 +12,7 @@ export function describeMachine() {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    system: `${type()} ${release()}`,
+    system: `${type()} ${release().split('.', 2).join('.')}`,
     node: process.version,
     etcd: versionOf(findProgram('etcd'), ['--version'], /etcd Version: (\S+)/),
     redis: versionOf(redis, ['--version'], /v=(\S+)/, redis ? redisEnvironment(redis) : process.env),

@@ -17,13 +17,14 @@ const OURS = '#2f81f7';
 const OTHERS = '#8c959f';
 const FLOOR = '#d29922';
 /** @type {{ [peer: string]: string }} */
-const COLOURS = { ours: OURS, floor: FLOOR };
+const COLOURS = { ours: OURS, floor: FLOOR, grouped: FLOOR };
 const SERIES = [OURS, '#d2762b', '#3fa45b', '#a371f7', '#c9516b', '#8c959f'];
 
 /** How the peers are called in a chart. @type {{ [peer: string]: string }} */
 const LABELS = {
   floor: 'two bare puts',
   put: 'one bare put',
+  grouped: 'no lock, grouped',
   ours: 'nestjs-etcd-lock',
   go: "Go's Mutex",
   etcd3: "etcd3's Lock",

@@ -20,7 +20,7 @@ export interface Audited {
   /** Milliseconds between two audits. */
   readonly period: number;
   /** Deletes a key. */
-  discard(key: string): Promise<void>;
+  discard(key: string): Promise<unknown>;
 }
 
 /**

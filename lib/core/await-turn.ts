@@ -30,10 +30,12 @@ export async function awaitTurn(ticket: Ticket, seen: Turn | undefined): Promise
 
 /** Gets the lock from another ticket of this process, in memory. */
 async function takeOver(ticket: Ticket, local: Ticket): Promise<void> {
+  const isLate = local.over.isSet;
+  local.heir = ticket;
   await firstOf([local.over], ticket.over);
   if (local.over.value === 'served') {
     ticket.firstAt = ticket.revision;
-    void confirm(ticket);
+    if (isLate) void confirm(ticket);
   } else {
     // That one has not been the first, and those it waited for are before this one now.
     await firstOf([local.gone], ticket.over);
@@ -67,8 +69,8 @@ async function outlive(ticket: Ticket, predecessor: string, isHead: boolean): Pr
 }
 
 /**
- * The lock is handed over by an event, or in memory, which saves a round trip. That the key of the ticket is still there
- * is read all the same, right behind it: somebody may have deleted it by hand.
+ * The lock is handed over by an event, which saves a round trip. That the key of the ticket is still there is read all
+ * the same, right behind it: somebody may have deleted it by hand.
  */
 async function confirm(ticket: Ticket): Promise<void> {
   const isThere = await ticket.read([{ range: { key: ticket.key, keysOnly: true } }]).then(

@@ -118,18 +118,20 @@ export class Session implements Guarded, Audited {
    * Deletes a key, and goes on trying until etcd has confirmed it or the session is over, which deletes it as well.
    * `fence`: the put of the key has an unknown outcome and may still be under way. The delete does not wait for the
    * fence, because etcd takes deletes also when it is full; but only one that comes after the fence is the last. A key
-   * whose delete may still be under way as well, when another one was confirmed, is not used again.
+   * whose delete may still be under way as well, when another one was confirmed, is not used again. `witness` is a key that
+   * is read along; says whether it was there, if etcd has answered.
    */
-  async discard(key: string, fence = false): Promise<void> {
+  async discard(key: string, fence = false, witness?: string): Promise<boolean | undefined> {
+    const read = witness === undefined ? [] : [{ range: { key: witness, keysOnly: true } }];
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, this.period)) {
       const fenced = !fence || (await this.#isFenced());
       try {
-        await this.port.txn({ success: [{ delete: { key } }] });
-        if (fenced) return;
+        const { results } = await this.port.txn({ success: [{ delete: { key } }, ...read] });
+        if (fenced) return results[1]?.length !== 0;
       } catch {
         // Not confirmed: once more.
       }
-      if (!this.alive) return;
+      if (!this.alive) return undefined;
       this.audit.retire(key);
       await sleep(this.clock, pause, this.lost).catch(() => {});
     }

@@ -11,8 +11,9 @@ import { turn, type Turn } from './turn.js';
 import type { Waiter } from './waiter.js';
 
 /**
- * How many keys of the queue the put of a ticket reads. If there are fewer, these are all, and nobody has to look: the
- * ticket of a holder, one of ours that is just being deleted, and the new one.
+ * How many keys of the queue the put of a ticket reads. If there are fewer, these are all, and it is known whose turn it
+ * is; a look would be another request, which costs more than a few keys. Not more of them, because what a write reads
+ * holds up the other writes.
  */
 const GLANCE = 32;
 
@@ -42,6 +43,8 @@ export class Ticket implements Entry {
   readonly gone = new Latch<void>();
   /** Who has the lock. */
   hold: Hold | undefined;
+  /** The ticket of ours that gets the lock from this one, in memory; whether its key is there is read with the delete. */
+  heir: Ticket | undefined;
   /** Whether the key is in etcd; `unknown`: the put was sent, and nobody has said what came of it. */
   #state: 'not put' | 'unknown' | 'put' = 'not put';
   #discarding: Promise<void> | undefined;
@@ -155,7 +158,11 @@ export class Ticket implements Entry {
   async #discard(): Promise<void> {
     const { session, key } = this;
     session.audit.delist(key);
-    if (this.#state !== 'not put') await session.discard(key, this.#state === 'unknown');
+    const { heir } = this;
+    if (this.#state !== 'not put') {
+      const isHeirThere = await session.discard(key, this.#state === 'unknown', heir?.key);
+      if (heir && isHeirThere === false && !heir.over.isSet) heir.lost('force-released');
+    }
     this.gone.set();
   }
 

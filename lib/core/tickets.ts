@@ -28,7 +28,7 @@ export class Tickets {
 
   /**
    * Keys are used again and again: etcd remembers every key that there ever was until the next compaction, and whoever
-   * reads the queue pays for each of them (see bench/README.md).
+   * reads the queue pays for each of them (see `history` in bench/README.md).
    */
   freeKey({ lease, audit }: Session): string {
     for (let number = 0; ; number++) {
