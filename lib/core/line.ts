@@ -67,7 +67,7 @@ export class Line {
 
   lost(ticket: Ticket, reason: LossReason): void {
     const { audit } = ticket.session;
-    audit.delist(ticket.key);
+    audit.delist(ticket);
     // Whoever deletes keys by hand may do it once more.
     if (reason === 'force-released') audit.retire(ticket.key);
     this.#end(ticket, 'lost');

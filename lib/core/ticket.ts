@@ -157,12 +157,13 @@ export class Ticket implements Entry {
 
   async #discard(): Promise<void> {
     const { session, key } = this;
-    session.audit.delist(key);
+    session.audit.leave(this);
     const { heir } = this;
     if (this.#state !== 'not put') {
       const isHeirThere = await session.discard(key, this.#state === 'unknown', heir?.key);
       if (heir && isHeirThere === false && !heir.over.isSet) heir.lost('force-released');
     }
+    session.audit.delist(this);
     this.gone.set();
   }
 

@@ -105,6 +105,20 @@ test('a waiter whose place was deleted by hand queues again within a period', as
   expect((await wait).held).toBe(true);
 });
 
+test('keys that are just being deleted are no orphans, and can be used again', async () => {
+  const keys = new Set<string>();
+  for (let i = 0; i < 20; i++) {
+    const lock = await locks.acquire('x');
+    keys.add(lock.key);
+    const listing = queue().map(({ key }) => key);
+    port.listing = [...listing, ...(etcd.leaseKeys(queue()[0]!.lease) ?? [])]; // as it was before the release
+    const released = lock.release();
+    await clock.advance(PERIOD);
+    await released;
+  }
+  expect(keys.size).toBe(1);
+});
+
 describe('an old leader that lists what was once', () => {
   test('costs nobody a lock', async () => {
     const lock = await locks.acquire('x');
