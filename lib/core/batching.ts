@@ -1,7 +1,7 @@
 import { Batch, halves, hasPut, type Member } from './batch.js';
 import type { Clock } from './clock.js';
 import { PortWrapper } from './port-wrapper.js';
-import { EtcdError, type CallOptions, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
+import { EtcdError, onlyReads, type CallOptions, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
 
 /**
  * Group commit: a transaction is sent at once if none is under way; what comes meanwhile goes together, in one. To etcd
@@ -24,11 +24,10 @@ export class Batching extends PortWrapper {
   }
 
   override txn(request: TxnRequest, options?: CallOptions): Promise<TxnResponse> {
-    const { compare = [], success } = request;
-    for (const { end } of compare) if (end !== undefined) return this.inner.txn(request, options);
-    if (options) return this.inner.txn(request, options);
-    let lane = compare.length > 0 ? this.#writes : this.#reads;
-    for (const op of success) if (!('range' in op)) lane = this.#writes;
+    const { compare = [] } = request;
+    const isAlone = options !== undefined || compare.some(({ end }) => end !== undefined);
+    if (isAlone) return this.inner.txn(request, options);
+    const lane = compare.length === 0 && onlyReads(request) ? this.#reads : this.#writes;
     return new Promise((resolve, reject) => lane.push({ request, resolve, reject }));
   }
 }

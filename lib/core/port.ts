@@ -86,6 +86,15 @@ export interface TxnRequest {
   failure?: readonly Op[];
 }
 
+/** Whether a transaction changes nothing, whichever way its compares turn out. */
+export function onlyReads({ success, failure = [] }: TxnRequest): boolean {
+  return success.every(isRange) && failure.every(isRange);
+}
+
+function isRange(op: Op): boolean {
+  return 'range' in op;
+}
+
 /** The answer to one operation: the keys of a range, else an empty list. */
 export type OpResult = readonly KeyValue[];
 

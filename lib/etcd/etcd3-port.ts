@@ -3,6 +3,7 @@ import type { Etcd3, ILeaseKeepAliveRequest, ILeaseKeepAliveResponse, IWatchRequ
 import {
   ATTEMPT_TIMEOUT,
   EtcdError,
+  onlyReads,
   type CallOptions,
   type EtcdPort,
   type KeepAliveListener,
@@ -42,8 +43,9 @@ export class Etcd3Port implements EtcdPort {
       success: request.success.map(wire.requestOp),
       failure: (request.failure ?? []).map(wire.requestOp),
     };
-    const isRead = [...request.success, ...(request.failure ?? [])].every((op) => 'range' in op);
-    const answer = await this.#call(isRead ? 'repeat' : 'once', options, ({ kv }, grpc) => kv.txn(message, grpc));
+    const answer = await this.#call(onlyReads(request) ? 'repeat' : 'once', options, ({ kv }, grpc) =>
+      kv.txn(message, grpc),
+    );
     return {
       header: wire.header(answer.header),
       succeeded: answer.succeeded,

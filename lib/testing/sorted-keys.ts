@@ -43,11 +43,10 @@ export function inRange(key: string, { key: start, end }: KeyRange): boolean {
   return end === undefined ? key === start : bytes(key) >= bytes(start) && bytes(key) < bytes(end);
 }
 
-// eslint-disable-next-line no-control-regex
-const ASCII = /^[\0-\x7f]*$/;
+const BEYOND_ASCII = /[^\p{ASCII}]/u;
 
 /** etcd orders keys by their UTF-8 bytes, JavaScript by UTF-16 units: one character per byte makes them agree. */
 function bytes(key: string): string {
-  if (ASCII.test(key)) return key;
+  if (!BEYOND_ASCII.test(key)) return key;
   return Buffer.from(key, 'utf8').toString('latin1');
 }

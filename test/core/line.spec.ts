@@ -1,22 +1,13 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { LockService, type Lock } from '../../lib/index.js';
-import {
-  EtcdError,
-  type EtcdPort,
-  type TxnRequest,
-  type TxnResponse,
-  type WatchListener,
-  type WatchStream,
-} from '../../lib/core/port.js';
-import { PortWrapper } from '../../lib/core/port-wrapper.js';
+import { EtcdError, type EtcdPort, type TxnRequest, type TxnResponse } from '../../lib/core/port.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
 import { calm, ManualClock } from '../support/manual-clock.js';
+import { WatchCounter } from '../support/watch-counter.js';
 
 /** Counts what reaches etcd. Every transaction takes a turn of the event loop, as nothing is at once over a network. */
-class Counter extends PortWrapper {
+class Counter extends WatchCounter {
   txns: TxnRequest[] = [];
-  watches = 0;
-  streams = 0;
   /** Stands around every transaction. */
   around: (request: TxnRequest, run: () => Promise<TxnResponse>) => Promise<TxnResponse> = (_request, run) => run();
 
@@ -24,23 +15,6 @@ class Counter extends PortWrapper {
     this.txns.push(request);
     await new Promise((resolve) => setImmediate(resolve));
     return await this.around(request, () => this.inner.txn(request));
-  }
-
-  override watch(listener: WatchListener): WatchStream {
-    this.streams++;
-    const stream = this.inner.watch(listener);
-    return {
-      create: (watch) => {
-        this.watches++;
-        stream.create(watch);
-      },
-      cancel: (id) => {
-        this.watches--;
-        stream.cancel(id);
-      },
-      ping: () => stream.ping(),
-      close: () => stream.close(),
-    };
   }
 }
 

@@ -1,31 +1,22 @@
 import { beforeEach, expect, test } from 'vitest';
 import { EtcdError, type WatchListener, type WatchStream } from '../../lib/core/port.js';
-import { PortWrapper } from '../../lib/core/port-wrapper.js';
 import { WatchMux } from '../../lib/core/watch-mux.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
 import { calm, ManualClock } from '../support/manual-clock.js';
+import { WatchCounter } from '../support/watch-counter.js';
 
-/** Counts the streams that reach etcd, and lets a test break them. */
-class Streams extends PortWrapper {
+/** The streams that reach etcd, which a test can break. */
+class Streams extends WatchCounter {
   readonly listeners: WatchListener[] = [];
   readonly closed: (string | undefined)[] = [];
-  /** Watches that were created and not canceled, over all streams. */
-  watches = 0;
   pings = 0;
   isSilent = false;
 
   override watch(listener: WatchListener): WatchStream {
     this.listeners.push(listener);
-    const stream = this.inner.watch({ ...listener, alive: () => !this.isSilent && listener.alive() });
+    const stream = super.watch({ ...listener, alive: () => !this.isSilent && listener.alive() });
     return {
-      create: (watch) => {
-        this.watches++;
-        stream.create(watch);
-      },
-      cancel: (id) => {
-        this.watches--;
-        stream.cancel(id);
-      },
+      ...stream,
       ping: () => {
         this.pings++;
         stream.ping();
