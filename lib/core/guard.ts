@@ -1,7 +1,15 @@
 import type { Clock } from './clock.js';
 import { guardKey } from './keys.js';
 import { Interrupted, sleep, until, type Ending } from './latch.js';
-import { EtcdError, isUnreachable, type EtcdPort, type KeyValue, type TxnRequest, type TxnResponse } from './port.js';
+import {
+  EtcdError,
+  isUnreachable,
+  type EtcdPort,
+  type Header,
+  type KeyValue,
+  type TxnRequest,
+  type TxnResponse,
+} from './port.js';
 
 /**
  * A key of the session that makes lost writes impossible.
@@ -30,6 +38,8 @@ export interface Guarded {
   readonly alive: boolean;
   /** Notes that etcd does not know the lease any more. */
   revoked(): void;
+  /** Notes that a majority of the members has agreed to a request that was sent then. */
+  witnessed(sentAt: number, header: Header): void;
 }
 
 export class Guard {
@@ -69,10 +79,12 @@ export class Guard {
     for (;;) {
       if (!session.alive) throw new Interrupted(session.lost);
       const revision = this.#revision;
+      const sentAt = session.clock.now();
       let answer: TxnResponse;
       let guard: readonly KeyValue[] | undefined;
       try {
         answer = await session.port.txn({ compare: [{ key, target: 'mod', revision }, ...compare], success, failure });
+        session.witnessed(sentAt, answer.header);
         if (answer.succeeded) return answer;
         guard = isConditional ? answer.results[0] : (await session.port.range({ key })).kvs;
       } catch (error) {
@@ -118,8 +130,10 @@ export class Guard {
   }
 
   async #put(timeout = FIRST_ATTEMPT): Promise<bigint> {
-    const { port, lease } = this.session;
+    const { port, clock, lease } = this.session;
+    const sentAt = clock.now();
     const { header } = await port.txn({ success: [{ put: { key: this.key, value: '', lease } }] }, { timeout });
+    this.session.witnessed(sentAt, header);
     return header.revision;
   }
 

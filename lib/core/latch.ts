@@ -116,7 +116,8 @@ export function settled(latch: Ending, clock: Clock, ms: number, ...endings: rea
   return until(first, ...endings).finally(() => stops.forEach((stop) => stop()));
 }
 
-const NEVER: Ending = { isSet: false, on: () => nothing };
+/** It never comes. */
+export const NEVER: Ending = { isSet: false, on: () => nothing };
 
 /** Waits `ms`. Rejects when one of the endings comes first. */
 export async function sleep(clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<void> {

@@ -9,17 +9,30 @@ export interface Renewed {
   raftTerm: bigint;
 }
 
+/** Whom a renewal serves. */
+export interface Renewing {
+  readonly port: EtcdPort;
+  readonly clock: Clock;
+  readonly lease: bigint;
+  /** Milliseconds between two questions. */
+  readonly period: number;
+  /** What etcd answered to a keep-alive. */
+  renewed(answer: Renewed): void;
+  /** Called with each keep-alive: asks for the witness that it needs (see deadline.ts). Rejects if there is none. */
+  witness(): Promise<void>;
+}
+
 /**
  * An answer that takes longer is not waited for: a member whose leader hangs says nothing for 7 s. With a short TTL it
  * has to be half a period, or the second question would come too late.
  */
 const STALLED_AFTER = 1_000;
-/** Pause before a new stream, in milliseconds. */
-const REOPEN_PAUSE = 200;
+/** Pause before the next question when one has come to nothing, in milliseconds. */
+const PAUSE = 200;
 
 /**
- * Asks etcd to renew a lease, again and again, on one stream until that breaks or goes silent, and then on another. It
- * does not judge the answers; it only says when each was asked for.
+ * Asks etcd to renew a lease, again and again, on one stream until that breaks or goes silent, and then on another; and
+ * for a witness each time. It does not judge the answers; it only says when each was asked for.
  */
 export class Renewal {
   #stream: KeepAliveStream | undefined;
@@ -28,16 +41,9 @@ export class Renewal {
   #stopped = false;
   #stopBeat: () => void = () => {};
   #stopStall: () => void = () => {};
-  #stopReopen: () => void = () => {};
+  #stopPause: () => void = () => {};
 
-  constructor(
-    readonly port: EtcdPort,
-    readonly clock: Clock,
-    readonly lease: bigint,
-    /** Milliseconds between two questions. */
-    readonly period: number,
-    readonly onAnswer: (renewed: Renewed) => void,
-  ) {
+  constructor(readonly session: Renewing) {
     this.#armBeat();
   }
 
@@ -48,43 +54,49 @@ export class Renewal {
   }
 
   #armBeat(): void {
-    this.#stopBeat = this.clock.after(this.period, () => {
+    this.#stopBeat = this.session.clock.after(this.session.period, () => {
       this.#armBeat();
       this.#ask();
     });
   }
 
   #ask(): void {
-    this.#stopReopen();
-    this.#stream ??= this.port.keepAlive({
+    this.#stopPause();
+    this.#stream ??= this.session.port.keepAlive({
       answered: ({ ttl, raftTerm }) => this.#answered(ttl * 1000, raftTerm),
       ended: () => this.#reopen(),
     });
-    this.#sent.push(this.clock.now());
-    this.#stream.send(this.lease);
+    this.#sent.push(this.session.clock.now());
+    this.#stream.send(this.session.lease);
     if (this.#sent.length === 1) this.#armStall();
+    this.session.witness().catch(() => this.#askSoon());
   }
 
   #answered(ttl: number, raftTerm: bigint): void {
     const sentAt = this.#sent.shift();
     this.#stopStall();
     if (this.#sent.length > 0) this.#armStall();
-    if (sentAt !== undefined) this.onAnswer({ sentAt, ttl, raftTerm });
+    if (sentAt !== undefined) this.session.renewed({ sentAt, ttl, raftTerm });
   }
 
   #armStall(): void {
-    this.#stopStall = this.clock.after(Math.min(STALLED_AFTER, this.period / 2), () => this.#reopen());
+    this.#stopStall = this.session.clock.after(Math.min(STALLED_AFTER, this.session.period / 2), () => this.#reopen());
   }
 
   #reopen(): void {
     this.#drop();
-    if (!this.#stopped) this.#stopReopen = this.clock.after(REOPEN_PAUSE, () => this.#ask());
+    this.#askSoon();
+  }
+
+  #askSoon(): void {
+    this.#stopPause();
+    if (!this.#stopped) this.#stopPause = this.session.clock.after(PAUSE, () => this.#ask());
   }
 
   /** Answers of a stream that was left count for nothing: their questions cannot be told any more. */
   #drop(): void {
     this.#stopStall();
-    this.#stopReopen();
+    this.#stopPause();
     this.#stream?.close(this.#sent.length > 0 && !this.#stopped ? 'stalled' : undefined);
     this.#stream = undefined;
     this.#sent = [];

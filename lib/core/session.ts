@@ -1,18 +1,20 @@
 import { Audit, type Audited, type LossReason } from './audit.js';
 import type { Clock } from './clock.js';
+import { Deadline } from './deadline.js';
 import { Guard, type Guarded } from './guard.js';
 import { untilDeleted } from './key-watch.js';
-import { atMost, Latch, sleep, until, type Ending } from './latch.js';
-import { EtcdError, isUnreachable, type EtcdPort, type TxnRequest, type TxnResponse } from './port.js';
-import { Renewal, type Renewed } from './renewal.js';
+import { atMost, Latch, NEVER, sleep, until, type Ending } from './latch.js';
+import { EtcdError, isUnreachable, type EtcdPort, type Header, type TxnRequest, type TxnResponse } from './port.js';
+import { Renewal, type Renewed, type Renewing } from './renewal.js';
 
 /**
  * One lease, kept alive: everything a process holds and waits for hangs on it.
  *
  * 1. Grant a lease. Its deadline counts from before the request was sent, so that this side always gives up first.
  * 2. Put the guard key with the lease, under which everything is written (see guard.ts). etcd deletes it with the lease.
- * 3. Renew every third of the TTL. An answer moves the deadline to the time its question was *sent* plus the TTL,
- *    minus a margin. No answer is no news: go on asking, on another stream, until the deadline.
+ * 3. Renew every third of the TTL, and read the guard each time. Both answers together move the deadline to the time
+ *    the questions were *sent* plus the TTL, minus a margin (see deadline.ts). No answer is no news: go on asking, on
+ *    another stream, until the deadline.
  * 4. Once per period, compare the keys that etcd has on the lease with those that are known here (see audit.ts).
  * 5. The session is lost when the deadline passes, or when etcd says that the lease is gone. That is final: a session
  *    is never revived, whatever arrives later. Who waited queues again in a new one; who held has lost the lock.
@@ -22,6 +24,10 @@ import { Renewal, type Renewed } from './renewal.js';
 const REVOKE_TIMEOUT = 2_000;
 /** Pause after a failed attempt, and after a broken stream. */
 const RETRY_PAUSE = 200;
+/** So much earlier than etcd this side gives up: for clocks that run apart and timers that are late. */
+const MARGIN = 0.02;
+/** In milliseconds. */
+const LEAST_MARGIN = 250;
 
 export interface SessionOptions {
   /** Milliseconds. */
@@ -29,15 +35,14 @@ export interface SessionOptions {
   namespace: string;
 }
 
-export class Session implements Guarded, Audited {
+export class Session implements Guarded, Audited, Renewing {
   /** Set when the session is over. Listeners run at once, before anything else can happen in this process. */
   readonly lost = new Latch<LossReason>();
-  readonly #margin: number;
   readonly #guard: Guard;
+  readonly #deadline: Deadline;
   /** The keys on the lease. */
   readonly audit: Audit;
   #revoking: Promise<void> | undefined;
-  #deadline: number;
 
   private constructor(
     readonly port: EtcdPort,
@@ -51,8 +56,7 @@ export class Session implements Guarded, Audited {
   ) {
     this.#guard = new Guard(this, namespace);
     this.audit = new Audit(this, new Set([this.#guard.key]));
-    this.#margin = Math.max(250, ttl * 0.02);
-    this.#deadline = grantedSince + ttl - this.#margin;
+    this.#deadline = new Deadline(grantedSince, ttl - Math.max(LEAST_MARGIN, ttl * MARGIN));
     this.lost.on((reason) => {
       this.#revoking = this.#revoke(closing);
       this.audit.closeBooks(reason);
@@ -84,13 +88,13 @@ export class Session implements Guarded, Audited {
    * stopped process runs its timers too late.
    */
   get alive(): boolean {
-    if (!this.lost.isSet && this.clock.now() >= this.#deadline) this.lost.set('lease-expired');
+    if (!this.lost.isSet && this.clock.now() >= this.#deadline.at) this.lost.set('lease-expired');
     return !this.lost.isSet;
   }
 
   /** Milliseconds for which the lease certainly exists if no other renewal succeeds. */
   get remaining(): number {
-    return this.alive ? this.#deadline - this.clock.now() : 0;
+    return this.alive ? this.#deadline.at - this.clock.now() : 0;
   }
 
   /** The time between two renewals, in milliseconds. */
@@ -112,6 +116,24 @@ export class Session implements Guarded, Audited {
   /** Notes that etcd does not know the lease any more. */
   revoked(): void {
     this.lost.set('revoked');
+  }
+
+  renewed({ sentAt, raftTerm, ttl }: Renewed): void {
+    if (!this.alive) return;
+    // What a leader of the past says counts neither for the lease nor against it.
+    if (this.#deadline.renewed({ sentAt, raftTerm }) && ttl === 0) this.revoked();
+  }
+
+  witnessed(sentAt: number, { raftTerm }: Header): void {
+    this.#deadline.witnessed({ sentAt, raftTerm });
+  }
+
+  /** The read of the guard tells of a lost lease as well. */
+  async witness(): Promise<void> {
+    const sentAt = this.clock.now();
+    const { header, kvs } = await this.port.range({ key: this.#guard.key, keysOnly: true });
+    if (kvs.length === 0) this.revoked();
+    else this.witnessed(sentAt, header);
   }
 
   /**
@@ -166,7 +188,7 @@ export class Session implements Guarded, Audited {
   }
 
   #live(): void {
-    const renewal = new Renewal(this.port, this.clock, this.lease, this.period, (renewed) => this.#renewed(renewed));
+    const renewal = new Renewal(this);
     let stopExpiry: (() => void) | undefined;
     const expire = (): void => {
       if (this.alive) stopExpiry = this.clock.after(this.remaining, expire);
@@ -180,22 +202,15 @@ export class Session implements Guarded, Audited {
     void this.audit.run();
   }
 
-  /** Every rule about which answer may move the deadline, and how far, belongs here. */
-  #renewed({ sentAt, ttl }: Renewed): void {
-    if (!this.alive) return;
-    if (ttl > 0) this.#deadline = Math.max(this.#deadline, sentAt + ttl - this.#margin);
-    else this.lost.set('revoked');
-  }
-
   /** Its deletion tells of a revoked lease long before the next renewal does. */
   async #watchGuard(): Promise<void> {
     const { port, clock } = this;
     const { key } = this.#guard;
-    const nextAudit = () => this.audit.next;
     const isGone = async () => (await until(port.range({ key }), this.lost)).kvs.length === 0;
     while (this.alive) {
       try {
-        await untilDeleted({ port, clock, key, isGone, nextAudit }, this.lost);
+        // Each renewal reads the guard as well, so that no audit has to.
+        await untilDeleted({ port, clock, key, isGone, nextAudit: () => NEVER }, this.lost);
         this.lost.set('revoked');
       } catch {
         // Lost: the loop ends. Unreachable: the next watch, and its read, see whatever has happened meanwhile.

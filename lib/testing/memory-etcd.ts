@@ -19,6 +19,8 @@ import { inRange, SortedKeys } from './sorted-keys.js';
 
 /** As etcd: one and a half election timeouts of 1 s, rounded up. */
 const MIN_TTL = 2;
+/** Milliseconds, by etcd's default. */
+const ELECTION_TIMEOUT = 1_000;
 /** As etcd's default of `--max-txn-ops`. */
 const MAX_TXN_OPS = 128;
 
@@ -43,6 +45,7 @@ export class MemoryEtcd {
   readonly #history: Commit[] = [];
   readonly #watchers = new Set<(commit: Commit) => void>();
   #revision = 1n;
+  #raftTerm = 2n;
   #compacted = 0n;
   #lastLease = 0x7000_0000_0000_0000n;
 
@@ -54,7 +57,7 @@ export class MemoryEtcd {
   }
 
   get header(): Header {
-    return { revision: this.#revision, raftTerm: 2n };
+    return { revision: this.#revision, raftTerm: this.#raftTerm };
   }
 
   /** The lowest revision from which a watch can still start. */
@@ -99,9 +102,22 @@ export class MemoryEtcd {
       this.revokeLease(lease);
       return 0;
     }
-    known.expiresAt = this.clock.now() + known.ttl * 1000;
-    known.stopExpiry = this.clock.after(known.ttl * 1000, () => this.revokeLease(lease));
+    this.#expireAfter(lease, known, known.ttl * 1000);
     return known.ttl;
+  }
+
+  /** A new leader, who gives all leases a whole TTL and an election timeout. */
+  changeLeader(): void {
+    this.#raftTerm++;
+    for (const [lease, known] of this.#leases) {
+      known.stopExpiry();
+      this.#expireAfter(lease, known, known.ttl * 1000 + ELECTION_TIMEOUT);
+    }
+  }
+
+  #expireAfter(lease: bigint, known: Lease, ms: number): void {
+    known.expiresAt = this.clock.now() + ms;
+    known.stopExpiry = this.clock.after(ms, () => this.revokeLease(lease));
   }
 
   leaseKeys(lease: bigint): readonly string[] | undefined {

@@ -40,6 +40,26 @@ describe('the deadline', () => {
     expect(session.alive).toBe(true);
   });
 
+  test('moves no further than to the time at which its witness was sent, and not without one', async () => {
+    const session = await open();
+    port.muteRanges = true;
+    await clock.advance(3_400);
+    expect(session.remaining).toBe(9_750 - 3_400);
+    port.muteRanges = false;
+    await clock.advance(3_400);
+    expect(session.remaining).toBeCloseTo(20_000 / 3 + 9_750 - 6_800);
+  });
+
+  test.each([10, 0])('is not moved, nor ended, by a leader that was replaced and says %i', async (ttl) => {
+    const session = await open();
+    etcd.changeLeader();
+    await clock.advance(3_400); // now it is known
+    const { remaining } = session;
+    port.staleRenewal = { ttl, raftTerm: 2n };
+    await clock.advance(3_400);
+    expect(session.remaining).toBe(remaining - 3_400);
+  });
+
   test('passes when no answer comes, before etcd deletes the lease', async () => {
     const session = await open();
     let keysAtLoss = 0;

@@ -3,6 +3,8 @@ import {
   EtcdError,
   type KeepAliveListener,
   type KeepAliveStream,
+  type RangeRequest,
+  type RangeResponse,
   type TxnRequest,
   type TxnResponse,
 } from '../../lib/core/port.js';
@@ -26,6 +28,10 @@ export class FaultPort extends PortWrapper {
   stuckStreams = 0;
   /** While true, keep-alive streams break as soon as they are opened. */
   breakKeepAlive = false;
+  /** What a leader that was replaced, and does not know it, says to every keep-alive. */
+  staleRenewal: { ttl: number; raftTerm: bigint } | undefined;
+  /** While true, plain reads are not answered. */
+  muteRanges = false;
   /** What a put is refused with, as by an etcd that is full. */
   refusePuts: EtcdError | undefined;
   /** While true, nobody answers when a lease is to be revoked. */
@@ -42,6 +48,11 @@ export class FaultPort extends PortWrapper {
     throw new EtcdError('unreachable', 'the answer was lost (by the test)');
   }
 
+  override async range(request: RangeRequest): Promise<RangeResponse> {
+    if (!this.muteRanges) return await this.inner.range(request);
+    throw new EtcdError('unreachable', 'the answer was lost (by the test)');
+  }
+
   override async revokeLease(lease: bigint): Promise<void> {
     await (this.muteRevoke ? new Promise<void>(() => {}) : this.inner.revokeLease(lease));
   }
@@ -54,7 +65,9 @@ export class FaultPort extends PortWrapper {
     const stream = this.inner.keepAlive(listener);
     return {
       send: (lease) => {
-        if (!this.muteKeepAlive && number > this.stuckStreams) stream.send(lease);
+        const { staleRenewal } = this;
+        if (staleRenewal) queueMicrotask(() => listener.answered({ lease, ...staleRenewal }));
+        else if (!this.muteKeepAlive && number > this.stuckStreams) stream.send(lease);
       },
       close: (stalled) => stream.close(stalled),
     };
