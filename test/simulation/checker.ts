@@ -1,0 +1,304 @@
+import type { Entry, Event, History } from './history.js';
+
+/**
+ * Says what is wrong with a history. It knows nothing but the history: neither the engine nor the faults that were
+ * planned. The numbers are those of the invariants in docs/safety.md.
+ */
+export function violations(history: History, promptness = Infinity): string[] {
+  const checker = new Checker(promptness);
+  for (const [place, entry] of history.entries()) checker.take(entry, place);
+  return checker.finish();
+}
+
+type Of<K extends Event['kind']> = Extract<Entry, { kind: K }>;
+
+interface Call extends Of<'called'> {
+  place: number;
+  state: 'open' | 'granted' | 'over';
+  abortedAt?: number;
+  grant?: Of<'granted'>;
+  /** Its requests were disturbed, or its process was stopped, while it was open. */
+  isDisturbed: boolean;
+  wasStopped: boolean;
+}
+
+/** A ticket that is, or was, in etcd. */
+interface Key {
+  name: string;
+  lease: bigint;
+  revision: bigint;
+  process: number;
+  sent: number;
+  place: number;
+}
+
+interface Process {
+  state: 'running' | 'stopped' | 'dead';
+  isClosing: boolean;
+  /** It was stopped, or its requests were disturbed, at some time. */
+  wasDisturbed: boolean;
+  /** When a key of its was last deleted by hand: who stood on it has lost his place. */
+  deletedAt: number;
+}
+
+/** Milliseconds after its last moment in which a call has to be told: it waits for its ticket to be deleted. */
+const GRACE = 2_200;
+/** Clocks run too fast or too slow by this part at most. */
+const DRIFT = 1.011;
+
+const RUNNING: Process = { state: 'running', isClosing: false, wasDisturbed: false, deletedAt: -1 };
+
+class Checker {
+  readonly #found: string[] = [];
+  readonly #calls = new Map<number, Call>();
+  readonly #processes = new Map<number, Process>();
+  /** The queues as they are in etcd. */
+  readonly #keys = new Map<string, Key>();
+  /** Why a key is gone that no process has deleted. */
+  readonly #gone = new Map<string, { by: 'lease' | 'operator'; revision: bigint }>();
+  readonly #endedLeases = new Map<bigint, Of<'lease-ended'>['why']>();
+  /** Leases that a holder was told are lost. */
+  readonly #lostLeases = new Set<bigint>();
+  readonly #fences = new Map<bigint, number>();
+  readonly #tokens = new Map<string, bigint>();
+  readonly #denied = new Set<string>();
+  /** Since when the next one could have the lock. */
+  readonly #freeSince = new Map<string, number>();
+  #faults = new Set<string>();
+  #place = 0;
+  #at = 0;
+
+  constructor(readonly promptness: number) {}
+
+  take(entry: Entry, place: number): void {
+    this.#place = place;
+    this.#at = entry.at;
+    const rule = this.#rules[entry.kind] as (entry: Entry) => void;
+    rule(entry);
+  }
+
+  finish(): string[] {
+    for (const call of this.#calls.values()) {
+      const isDead = this.#process(call.process).state === 'dead';
+      if (call.state !== 'over' && !isDead) this.#bad(11, `call ${call.call} has not ended (${call.state})`);
+    }
+    return this.#found;
+  }
+
+  #bad(invariant: number, what: string): void {
+    this.#found.push(`[${invariant}] at ${this.#at.toFixed(1)} ms, entry ${this.#place}: ${what}`);
+  }
+
+  #process(number: number): Process {
+    let process = this.#processes.get(number);
+    if (!process) this.#processes.set(number, (process = { ...RUNNING }));
+    return process;
+  }
+
+  readonly #rules: { [K in Event['kind']]: (entry: Of<K>) => void } = {
+    called: (entry) => {
+      const state = { place: this.#place, state: 'open' as const, isDisturbed: false, wasStopped: false };
+      this.#calls.set(entry.call, { ...entry, ...state });
+    },
+    granted: (entry) => this.#granted(entry),
+    lost: (entry) => this.#lost(entry),
+    released: ({ call }) => this.#end(this.#calls.get(call)!),
+    refused: (entry) => this.#refused(entry),
+    aborted: ({ call }) => {
+      const found = this.#calls.get(call);
+      if (found) found.abortedAt = this.#at;
+    },
+    looked: (entry) => this.#looked(entry),
+    stopped: ({ process }) => {
+      Object.assign(this.#process(process), { state: 'stopped', wasDisturbed: true });
+      for (const call of this.#open(process)) call.wasStopped = true;
+    },
+    continued: ({ process }) => void (this.#process(process).state = 'running'),
+    died: ({ process }) => void (this.#process(process).state = 'dead'),
+    closed: ({ process }) => void (this.#process(process).isClosing = true),
+    disturbed: ({ process }) => {
+      this.#process(process).wasDisturbed = true;
+      for (const call of this.#open(process)) call.isDisturbed = true;
+    },
+    fault: ({ what, name }) => {
+      this.#faults.add(what);
+      if (name !== undefined) this.#denied.add(name);
+    },
+    'keep-alive': ({ lease }) => {
+      if (this.#lostLeases.has(lease)) this.#bad(2, `a lease is renewed after its loss: ${lease}`);
+    },
+    put: (entry) => this.#put(entry),
+    deleted: (entry) => this.#deleted(entry),
+    fenced: ({ lease, sent }) => {
+      this.#fences.set(lease, Math.max(sent, this.#fences.get(lease) ?? -Infinity));
+    },
+    'lease-ended': (entry) => this.#leaseEnded(entry),
+    'bad-transaction': ({ why }) => this.#bad(6, why),
+    'left-behind': ({ what }) => this.#bad(what.startsWith('a ticket') ? 8 : 14, `left behind: ${what}`),
+  };
+
+  #granted(entry: Of<'granted'>): void {
+    const call = this.#calls.get(entry.call)!;
+    const { name } = call;
+    if (call.state !== 'open') this.#bad(1, `call ${call.call} gets the lock a second time`);
+    call.state = 'granted';
+    call.grant = entry;
+    const key = this.#keys.get(entry.key);
+    const gone = key?.lease === entry.lease ? undefined : this.#gone.get(entry.key);
+    const isExplained = gone !== undefined && this.#isExplained(entry);
+    if (isExplained) {
+      if (entry.token >> 16n >= gone.revision) this.#bad(4, `call ${call.call} has a token from after its end`);
+    } else {
+      this.#grantedInOrder(call, entry, key);
+    }
+    this.#exclusive(call, isExplained);
+    this.#firstComeFirstServed(call);
+    this.#prompt(name);
+  }
+
+  /** Somebody else has ended it, or etcd wrongly. */
+  #isExplained({ key, lease }: Of<'granted'>): boolean {
+    return this.#endedLeases.get(lease) === 'wrongly-revoked' || this.#gone.get(key)?.by === 'operator';
+  }
+
+  #grantedInOrder(call: Call, { key, lease, token }: Of<'granted'>, mine: Key | undefined): void {
+    if (!mine) return this.#bad(1, `call ${call.call} gets the lock without its key ${key}`);
+    if (mine.place < call.place) this.#bad(5, `call ${call.call} gets a place that was taken before it came`);
+    for (const [other, { name, revision, lease: its }] of this.#keys) {
+      if (name !== call.name || its === lease || revision > mine.revision) continue;
+      this.#bad(5, `call ${call.call} overtakes ${other}`);
+    }
+    const last = this.#tokens.get(call.name) ?? -1n;
+    if (token <= last) this.#bad(4, `call ${call.call} has the token ${token} after ${last}`);
+    else this.#tokens.set(call.name, token);
+  }
+
+  #exclusive(call: Call, isExplained: boolean): void {
+    for (const other of this.#calls.values()) {
+      if (other === call || other.name !== call.name || other.state !== 'granted') continue;
+      if (this.#process(other.process).state !== 'running') continue; // frozen: its token is older
+      if (isExplained || this.#isExplained(other.grant!)) continue;
+      this.#bad(1, `call ${call.call} gets the lock while call ${other.call} holds it`);
+    }
+  }
+
+  #firstComeFirstServed(call: Call): void {
+    for (const other of this.#open(call.process)) {
+      const isRival = other.how === 'acquire' && other.name === call.name && other.state === 'open';
+      const hasLost = this.#process(call.process).deletedAt > other.place;
+      const hasLeft = hasLost || other.abortedAt !== undefined || this.#at > other.at + other.patience / DRIFT;
+      if (isRival && other.place < call.place && !hasLeft) {
+        this.#bad(5, `call ${call.call} is served before call ${other.call}, which came before it`);
+      }
+    }
+  }
+
+  #prompt(name: string): void {
+    const since = this.#freeSince.get(name);
+    this.#freeSince.delete(name);
+    if (since !== undefined && this.#at - since > this.promptness) {
+      this.#bad(9, `"${name}" was free for ${(this.#at - since).toFixed(0)} ms while somebody waited`);
+    }
+  }
+
+  #lost({ call: number, reason }: Of<'lost'>): void {
+    const call = this.#calls.get(number)!;
+    const { lease, key } = call.grant!;
+    const why = this.#endedLeases.get(lease);
+    if (reason === 'lease-expired' || reason === 'revoked') this.#lostLeases.add(lease);
+    if (reason === 'lease-expired' && !this.#process(call.process).wasDisturbed && !this.#faults.has('new-leader')) {
+      this.#bad(2, `call ${number} loses its lock for no reason`);
+    }
+    if (reason === 'revoked' && why === undefined && !this.#process(call.process).isClosing) {
+      this.#bad(2, `call ${number} is told of a revocation that was none`);
+    }
+    if (reason === 'force-released' && !this.#gone.has(key)) {
+      this.#bad(2, `call ${number} is told of a deletion that was none`);
+    }
+    this.#end(call);
+  }
+
+  #end(call: Call): void {
+    if (call.state === 'granted') this.#freeSince.set(call.name, this.#at);
+    if (call.state === 'over') this.#bad(11, `call ${call.call} ends twice`);
+    call.state = 'over';
+    const isAwaited = [...this.#calls.values()].some(
+      ({ name, state, how, at }) =>
+        name === call.name && state === 'open' && how === 'acquire' && this.#at - at > SETTLING,
+    );
+    if (!isAwaited) this.#freeSince.delete(call.name);
+  }
+
+  #refused({ call: number, why }: Of<'refused'>): void {
+    const call = this.#calls.get(number)!;
+    const lastMoment = Math.min(call.at + call.patience * DRIFT, call.abortedAt ?? Infinity);
+    if (!call.wasStopped && this.#at > lastMoment + GRACE) {
+      this.#bad(11, `call ${number} is told ${(this.#at - lastMoment).toFixed(0)} ms after its last moment`);
+    }
+    if (call.state !== 'open') this.#bad(11, `call ${number} is refused, and was ${call.state}`);
+    if (why === 'permission' && !this.#denied.has(call.name)) {
+      this.#bad(12, `call ${number} is refused because of another name`);
+    }
+    const known = ['busy', 'timeout', 'unreachable', 'permission', 'no-space', 'closed'];
+    if (!known.includes(why)) this.#bad(11, `call ${number} ends with ${why}`);
+    call.state = 'over';
+    const others = this.#open(call.process).some(({ name }) => name === call.name);
+    if (call.how !== 'try' || call.isDisturbed || others || this.#faults.size > 0) return;
+    for (const [key, { name, process, place }] of this.#keys) {
+      if (name !== call.name || process !== call.process || place < call.place) continue;
+      this.#bad(10, `call ${number} was refused, and its key is there: ${key}`);
+    }
+  }
+
+  #looked({ call: number, held }: Of<'looked'>): void {
+    const call = this.#calls.get(number)!;
+    if (held && this.#endedLeases.get(call.grant!.lease) === 'expired') {
+      this.#bad(13, `call ${number} takes its lock for held after its lease has expired`);
+    }
+  }
+
+  #put({ key, lease, revision, sent, process }: Of<'put'>): void {
+    if (key.includes('%s/')) return;
+    if (this.#keys.has(key)) this.#bad(6, `a ticket is put twice: ${key}`);
+    if ((this.#fences.get(lease) ?? -Infinity) > sent) this.#bad(7, `a put takes effect after a fence: ${key}`);
+    const name = key.split('/')[1]!;
+    this.#keys.set(key, { name, lease, revision, process, sent, place: this.#place });
+    this.#gone.delete(key);
+  }
+
+  #deleted(entry: Of<'deleted'>): void {
+    const { key, revision } = entry;
+    const ticket = this.#keys.get(key);
+    this.#keys.delete(key);
+    if (!ticket) return;
+    if (entry.by !== 'process') {
+      this.#gone.set(key, { by: entry.by, revision });
+      if (entry.by === 'operator') this.#process(ticket.process).deletedAt = this.#place;
+      return;
+    }
+    if (entry.process !== ticket.process)
+      this.#bad(6, `process ${entry.process} deletes a key that is not its own: ${key}`);
+    if (entry.sent < ticket.sent) this.#bad(6, `a late delete takes the key of a later ticket: ${key}`);
+  }
+
+  #leaseEnded({ lease, why }: Of<'lease-ended'>): void {
+    this.#endedLeases.set(lease, why);
+    if (why === 'wrongly-revoked') return;
+    for (const { call, state, grant, process } of this.#calls.values()) {
+      if (state !== 'granted' || grant?.lease !== lease) continue;
+      if (this.#process(process).state !== 'running') continue;
+      this.#bad(13, `call ${call} holds its lock when its lease has ${why}`);
+    }
+  }
+
+  *#openCalls(process: number): Iterable<Call> {
+    for (const call of this.#calls.values()) if (call.process === process && call.state !== 'over') yield call;
+  }
+
+  #open(process: number): Call[] {
+    return [...this.#openCalls(process)];
+  }
+}
+
+/** Milliseconds after which a call stands in line for sure when nothing is wrong. */
+const SETTLING = 300;
