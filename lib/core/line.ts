@@ -180,6 +180,13 @@ export class Line {
     const { session } = ticket;
     // Nobody gets a lock with no time left on it: if the session is lost just now, all have arrived again.
     if (!session.alive || ticket.over.isSet) return;
+    const { holding } = this.tickets;
+    if (holding) {
+      // Two of ours cannot be the first: the key of the older one was deleted by hand.
+      const gone = holding.revision < ticket.revision ? holding : ticket;
+      this.lost(gone, 'force-released');
+      if (ticket.over.isSet) return;
+    }
     const token = this.#tokens.next(ticket.firstAt);
     if (!token) {
       const advanced = until(session.advance(), ticket.over).then((revision) => void (ticket.firstAt = revision));
@@ -219,7 +226,7 @@ export class Line {
   }
 
   #busy(): Refusal {
-    return { refused: 'busy', holder: this.tickets.holder ?? this.contact.holder };
+    return { refused: 'busy', holder: this.tickets.holding?.participant ?? this.contact.holder };
   }
 
   #end(ticket: Ticket, end: TicketEnd): void {

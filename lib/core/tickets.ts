@@ -1,4 +1,4 @@
-import { ticketKey, type Participant } from './keys.js';
+import { ticketKey } from './keys.js';
 import { firstOf } from './latch.js';
 import type { Session } from './session.js';
 import type { Ticket } from './ticket.js';
@@ -48,9 +48,9 @@ export class Tickets {
     return false;
   }
 
-  /** Who has the lock, if it is one of ours. */
-  get holder(): Participant | undefined {
-    for (const ticket of this.#byKey.values()) if (ticket.hold) return ticket.participant;
+  /** The one that has the lock, if it is one of ours. */
+  get holding(): Ticket | undefined {
+    for (const ticket of this.#byKey.values()) if (ticket.hold) return ticket;
     return undefined;
   }
 

@@ -60,6 +60,17 @@ class Behind extends PortWrapper {
   }
 }
 
+describe('a key that is deleted by hand', () => {
+  test('is known to be gone as soon as a later ticket of the same process is the first', async () => {
+    const first = await locks.acquire('x');
+    etcd.txn({ success: [{ delete: { key: first.key } }] });
+    const second = await locks.acquire('x');
+    expect([first.held, second.held]).toEqual([false, true]);
+    expect(first.signal.reason).toMatchObject({ reason: 'force-released' });
+    expect(second.fencingToken).toBeGreaterThan(first.fencingToken);
+  });
+});
+
 describe('a key that is used again', () => {
   test('was deleted once before: a member that is behind tells of it, and nobody gets the lock by that', async () => {
     const behind = new Behind(etcd.connect());

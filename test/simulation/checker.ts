@@ -144,13 +144,9 @@ class Checker {
     call.state = 'granted';
     call.grant = entry;
     const key = this.#keys.get(entry.key);
-    const gone = key?.lease === entry.lease ? undefined : this.#gone.get(entry.key);
-    const isExplained = gone !== undefined && this.#isExplained(entry);
-    if (isExplained) {
-      if (entry.token >> 16n >= gone.revision) this.#bad(4, `call ${call.call} has a token from after its end`);
-    } else {
-      this.#grantedInOrder(call, entry, key);
-    }
+    const isExplained = key?.lease !== entry.lease && this.#isExplained(entry);
+    if (isExplained) this.#olderThanHolders(call, entry);
+    else this.#grantedInOrder(call, entry, key);
     this.#exclusive(call, isExplained);
     this.#firstComeFirstServed(call);
     this.#prompt(name);
@@ -170,7 +166,22 @@ class Checker {
     }
     const last = this.#tokens.get(call.name) ?? -1n;
     if (token <= last) this.#bad(4, `call ${call.call} has the token ${token} after ${last}`);
-    else this.#tokens.set(call.name, token);
+    this.#noteToken(call, token);
+  }
+
+  /** Whose key is gone already must not look newer than whoever has the lock since. */
+  #olderThanHolders(call: Call, { token }: Of<'granted'>): void {
+    for (const other of this.#calls.values()) {
+      if (other === call || other.name !== call.name || other.state !== 'granted') continue;
+      if (this.#isExplained(other.grant!) || other.grant!.token > token) continue;
+      this.#bad(4, `call ${call.call}, whose key is gone, has a token from after that of the holder ${other.call}`);
+    }
+    this.#noteToken(call, token);
+  }
+
+  #noteToken({ name }: Call, token: bigint): void {
+    const last = this.#tokens.get(name) ?? -1n;
+    if (token > last) this.#tokens.set(name, token);
   }
 
   #exclusive(call: Call, isExplained: boolean): void {

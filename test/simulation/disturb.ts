@@ -1,4 +1,5 @@
 import { NAMESPACE } from './engine.js';
+import type { Network } from './network.js';
 import { FAULTS, type Fault } from './scenario.js';
 import type { Simulation } from './simulate.js';
 
@@ -13,27 +14,27 @@ export function disturb(simulation: Simulation): void {
 }
 
 /** A while: mostly shorter than a lease lives without news, sometimes longer. */
-const aWhile = ({ random, scenario }: Simulation) => random.between(0, random.pick([0.2, 1, 1.6]) * scenario.ttl);
+const aWhile = ({ random, scenario }: Simulation) => random.between(0, random.pick([0.2, 1, 2]) * scenario.ttl);
 
 const ACTIONS: Record<Fault, (simulation: Simulation) => void> = {
   stop: (simulation) => simulation.stop(simulation.random.pick(simulation.processes), aWhile(simulation)),
   crash: (simulation) => simulation.replace(simulation.random.pick(simulation.processes)),
   cut(simulation) {
-    const { network } = simulation.random.pick(simulation.processes);
+    const network = disturbed(simulation);
     const which = simulation.random.below(3);
     network.cut = { requests: which !== 1, answers: which !== 0 };
     fault(simulation, 'cut');
     simulation.world.after(aWhile(simulation), () => (network.cut = { requests: false, answers: false }));
   },
   refuse(simulation) {
-    const { network } = simulation.random.pick(simulation.processes);
+    const network = disturbed(simulation);
     network.isRefused = true;
     network.breakStreams();
     fault(simulation, 'refuse');
     simulation.world.after(aWhile(simulation), () => (network.isRefused = false));
   },
   'break-streams'(simulation) {
-    simulation.random.pick(simulation.processes).network.breakStreams();
+    disturbed(simulation).breakStreams();
     fault(simulation, 'break-streams');
   },
   'new-leader'(simulation) {
@@ -75,6 +76,13 @@ const ACTIONS: Record<Fault, (simulation: Simulation) => void> = {
     simulation.world.after(aWhile(simulation), () => (server.denied = '\0'));
   },
 };
+
+/** The way to etcd of one process. */
+function disturbed(simulation: Simulation): Network {
+  const { network, number } = simulation.random.pick(simulation.processes);
+  simulation.note({ kind: 'disturbed', process: number });
+  return network;
+}
 
 function fault(simulation: Simulation, what: Fault, name?: string): void {
   simulation.note({ kind: 'fault', what, ...(name !== undefined && { name }) });

@@ -107,7 +107,7 @@ export class Network implements EtcdPort {
   }
 
   watch(listener: WatchListener): WatchStream {
-    const { random, server, weather } = this;
+    const { random, server, weather, world } = this;
     const stops = new Map<number, () => void>();
     const stream = this.#open((error) => listener.ended(error));
     stream.onClose = () => stops.forEach((stop) => stop());
@@ -129,7 +129,19 @@ export class Network implements EtcdPort {
               stream.answer(() => stops.has(id) && listener.events(id, events));
             } else this.#disturbed();
           };
-          stops.set(id, server.watch(range, onCommit, revision + 1n));
+          const attach = (): void => {
+            if (!stops.has(id)) return;
+            if (revision + 1n >= server.compactedRevision) {
+              stops.set(id, server.watch(range, onCommit, revision + 1n));
+              return;
+            }
+            this.#disturbed();
+            stream.answer(() => listener.canceled(id, new EtcdError('rejected', 'compacted')));
+          };
+          stops.set(id, () => {});
+          // What is in the past is served by a loop of its own.
+          if (isBehind) world.after(random.between(0, UNSYNCED), attach);
+          else attach();
         }),
       cancel: (id) =>
         stream.send(() => {
@@ -246,6 +258,8 @@ export class Network implements EtcdPort {
 
 /** Seconds, as what a leader that was replaced says. */
 const OLD_TTL = 60;
+/** Milliseconds until a watch that starts in the past is served, at most. */
+const UNSYNCED = 100;
 /** A read is tried so many times by the port. */
 const ATTEMPTS = 2;
 /** Milliseconds for which a late request is under way at most, after everybody has given up. */

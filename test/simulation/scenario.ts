@@ -76,6 +76,8 @@ export function drawScenario(seed: number): Scenario {
   const isCalm = seed % CALM_ONES === 0 || isDeaf;
   const sometimes = (chance: number, most: number) => (!isCalm && random.chance(chance) ? random.between(0, most) : 0);
   const often = (chance: number, most: number) => Math.ceil(sometimes(chance, most));
+  /** Half of them are about leases: few calls, locks that are held for long, and long faults. */
+  const isLong = !isCalm && random.chance(0.5);
   const slowest = random.pick([2, 5, 20, 60]);
   const ttl = random.pick([2_000, 3_000, 5_000]);
   const audits = isDeaf ? ttl / 3 : 0;
@@ -86,12 +88,12 @@ export function drawScenario(seed: number): Scenario {
     names: random.chance(0.7) ? ['a'] : ['a', 'b'],
     ttl,
     drift: random.pick([0, 0.01]),
-    span: random.pick([300, 1_000, 4_000, 8_000]),
-    calls: random.pick([4, 8, 12, 20]),
+    span: isLong ? 2 * ttl : random.pick([300, 1_000, 4_000]),
+    calls: isLong ? random.pick([3, 6]) : random.pick([6, 12, 20]),
     tries: random.pick([0, 0.1, 0.4]),
     leaving: random.pick([0, 0.2, 0.6]),
     hold: random.pick([1, 20, 200]),
-    longHolds: random.pick([0, 0, 0.1, 0.3]),
+    longHolds: isLong ? 0.8 : random.pick([0, 0, 0.1]),
     maxHolds: random.pick([0, 0, 0.2]),
     weather: isCalm
       ? { ...CALM, slowest, eventLost: isDeaf ? 1 : 0 }
@@ -101,7 +103,7 @@ export function drawScenario(seed: number): Scenario {
           requestLost: sometimes(0.4, 0.15),
           answerLost: sometimes(0.4, 0.15),
           late: sometimes(0.4, 0.15),
-          slow: sometimes(0.3, 0.2),
+          slow: sometimes(0.3, isLong ? 0.6 : 0.2),
           streamBreaks: sometimes(0.3, 0.5),
           streamMutes: sometimes(0.3, 0.5),
           eventLost: random.pick([0, 0, 0, sometimes(0.5, 0.3), 1]),

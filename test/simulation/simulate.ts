@@ -130,8 +130,8 @@ export class Simulation {
     const isTry = random.chance(scenario.tries);
     const isLeaving = random.chance(scenario.leaving);
     const timeout = isLeaving && random.chance(0.5) ? random.between(1, scenario.span) : Infinity;
-    const abort = new AbortController();
-    if (isLeaving && timeout === Infinity) {
+    const abort = isLeaving && timeout === Infinity ? new AbortController() : undefined;
+    if (abort) {
       process.machine.deliver(random.between(0, scenario.span / 2), () => {
         if (!this.#open.has(call) || process.holds.has(call)) return;
         this.note({ kind: 'aborted', call });
@@ -140,7 +140,7 @@ export class Simulation {
     }
     const maxHold = random.chance(scenario.maxHolds) ? random.between(1, 2 * scenario.hold) : Infinity;
     const ms = random.chance(scenario.longHolds)
-      ? random.between(0, 2 * scenario.ttl)
+      ? random.between(0, 2.5 * scenario.ttl)
       : random.between(0, scenario.hold);
     this.#open.set(call, process);
     // Whoever calls does so when his process runs.
@@ -148,7 +148,7 @@ export class Simulation {
       const patience = isTry ? 5_000 : timeout;
       this.note({ kind: 'called', call, process: process.number, name, how: isTry ? 'try' : 'acquire', patience });
       const prefix = NAMESPACE + name;
-      const options = { timeout, signal: abort.signal, maxHold };
+      const options = { timeout, signal: abort?.signal, maxHold };
       const { queue } = process.engine;
       const wait = isTry ? queue.tryAcquire(prefix, options) : queue.acquire(prefix, options);
       void wait
