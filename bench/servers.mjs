@@ -52,7 +52,7 @@ export async function startServers(names) {
 }
 
 /** Everything temporary goes into it, the data of etcd too, and it goes at the end. */
-function makeDataFolder() {
+export function makeDataFolder() {
   const base = IN_MEMORY.has(statfsSync(tmpdir()).type) ? CACHE : tmpdir();
   mkdirSync(base, { recursive: true });
   const folder = mkdtempSync(join(base, 'etcd-lock-bench-'));

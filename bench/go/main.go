@@ -1,5 +1,5 @@
 // What bench/peers and bench/work do in Node, for the Mutex of Go's client: measures what its argument, a JSON object,
-// asks for, and prints one JSON object.
+// asks for, and prints one JSON object. With "hold" it does what bench/safety/hold.mjs does.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 const ttl = 15
 
 type task struct {
-	Task      string // load or handover
+	Task      string // load, handover or hold
 	Server    string
 	Namespace string
 	ServerPid int
@@ -29,6 +29,11 @@ type task struct {
 	Ms       int    // how long it lasts
 
 	Rounds int // of a hand-over
+
+	Hosts  []string // of those that hold
+	Ttl    int      // of their sessions, in milliseconds
+	Count  int      // how many they are, each with a client of its own
+	Spread float64  // in how many milliseconds they begin
 }
 
 func main() {
@@ -42,6 +47,9 @@ func run(argument string) error {
 	var t task
 	if err := json.Unmarshal([]byte(argument), &t); err != nil {
 		return err
+	}
+	if t.Task == "hold" {
+		return hold(t)
 	}
 	var result any
 	var err error
