@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { PortWrapper } from '../../lib/core/port-wrapper.js';
 import { EtcdError, type TxnRequest } from '../../lib/core/port.js';
 import { LockService } from '../../lib/index.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
@@ -22,6 +23,9 @@ beforeEach(async () => {
     await Promise.all([locks.close(), other.close()]);
   };
 });
+
+/** The port of `locks`, for another service, whose end does not close it. */
+const shared = () => Object.assign(new PortWrapper(port), { close() {} });
 
 const queue = () => etcd.range({ key: 'locks/x/', end: 'locks/x0', sort: 'oldest' }).map((kv) => kv.key);
 
@@ -131,7 +135,7 @@ describe('the callers of a process keep their order', () => {
   });
 
   test('when there is no session for a while', async () => {
-    const opening = new LockService({ shutdownTimeout: 0 }, { port });
+    const opening = new LockService({ shutdownTimeout: 0 }, { port: shared() });
     port.txnFault = () => 'before';
     const order: number[] = [];
     const call = (number: number) => opening.withLock('x', () => void order.push(number));
@@ -179,7 +183,7 @@ test('an answer that comes after the last moment does not make an outage look li
     if (takesTicket(request)) await new Promise<void>((resolve) => (answer = resolve));
     return await run();
   };
-  const hasty = new LockService({ shutdownTimeout: 0, connectTimeout: 50 }, { port });
+  const hasty = new LockService({ shutdownTimeout: 0, connectTimeout: 50 }, { port: shared() });
   for (const attempt of [
     () => hasty.tryAcquire('x'),
     () => hasty.acquire('x', { waitTimeout: 0 }),
@@ -207,7 +211,7 @@ describe('while etcd does not answer', () => {
 
   test('its caller does not wait any longer for what cannot be cleaned up now', async () => {
     const clock = new ManualClock();
-    const slow = new LockService({ shutdownTimeout: 0 }, { port, clock });
+    const slow = new LockService({ shutdownTimeout: 0 }, { port: shared(), clock });
     await slow.connect();
     silence();
     let ended: unknown;
@@ -325,7 +329,7 @@ describe('a long line', () => {
   });
 
   test('does not count those who only try, nor those who have been told', async () => {
-    const small = new LockService({ maxWaiters: 1, shutdownTimeout: 0, connectTimeout: 50 }, { port });
+    const small = new LockService({ maxWaiters: 1, shutdownTimeout: 0, connectTimeout: 50 }, { port: shared() });
     await small.connect();
     port.txnFault = () => 'before';
     const outage = { code: 'LOCK_UNAVAILABLE', reason: 'unreachable' };
