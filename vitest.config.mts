@@ -5,10 +5,12 @@ export default defineConfig({
   test: {
     include: ['test/**/*.spec.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    setupFiles: ['test/support/quiet.ts'],
+    setupFiles: ['test/support/quiet.ts', 'test/support/leaks.ts'],
     sequence: { shuffle: true },
     testTimeout: 20_000,
     hookTimeout: 20_000,
+    // The shared etcd is looked through at the end.
+    teardownTimeout: 20_000,
     reporters: process.env.CI ? ['default', ['json', { outputFile: '.cache/test-results.json' }]] : ['default'],
   },
 });

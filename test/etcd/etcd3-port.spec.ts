@@ -69,7 +69,7 @@ test('waiting and being served keeps to one connection', async () => {
   });
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
   const { port } = proxy.address() as AddressInfo;
-  const locks = new LockService({ hosts: `http://127.0.0.1:${port}`, namespace: `proxy/${randomUUID()}/` });
+  const locks = new LockService({ hosts: `http://127.0.0.1:${port}`, namespace: `test/${randomUUID()}/` });
   await Promise.all(Array.from({ length: 20 }, () => locks.withLock('x', () => {})));
   expect(connections).toBe(1);
   await locks.close();

@@ -40,7 +40,7 @@ describe.skipIf(!etcdctl)('etcdctl lock', () => {
   let others: EtcdctlLock[];
 
   beforeEach(() => {
-    locks = new LockService({ hosts: inject('endpoints'), namespace: `etcdctl/${randomUUID()}/`, shutdownTimeout: 0 });
+    locks = new LockService({ hosts: inject('endpoints'), namespace: `test/${randomUUID()}/`, shutdownTimeout: 0 });
     prefix = locks.keyPrefix('seat/7');
     others = [];
   });

@@ -48,7 +48,7 @@ describe.skipIf(!hasGo)('concurrency.Mutex of Go', () => {
   }, BUILD_TIMEOUT);
 
   beforeEach(() => {
-    locks = new LockService({ hosts: inject('endpoints'), namespace: `go/${randomUUID()}/`, shutdownTimeout: 0 });
+    locks = new LockService({ hosts: inject('endpoints'), namespace: `test/${randomUUID()}/`, shutdownTimeout: 0 });
     prefix = locks.keyPrefix('seat/7');
     others = [];
   });

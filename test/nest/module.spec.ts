@@ -15,7 +15,7 @@ import { silent } from '../support/nest.js';
 
 /** The module on a real etcd: how it is configured, and what goes wrong at the start. */
 
-const namespace = `module/${randomUUID()}/`;
+const namespace = `test/${randomUUID()}/`;
 const options = (): EtcdLockModuleOptions => ({ hosts: inject('endpoints'), namespace });
 
 let closers: (() => Promise<void>)[];

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { LockService } from '../../lib/index.js';
 import { freePort } from '../../scripts/etcd.mjs';
+import { etcdState } from '../support/etcd-state.mjs';
 import { eventually } from '../support/eventually.js';
 import { Worker } from '../support/worker.js';
 
@@ -13,7 +15,7 @@ let locks: LockService;
 let workers: Worker[];
 
 beforeEach(() => {
-  namespace = `process/${randomUUID()}/`;
+  namespace = `test/${randomUUID()}/`;
   locks = new LockService({ hosts: inject('endpoints'), namespace, shutdownTimeout: 0, waitTimeout: Infinity });
   workers = [];
 });
@@ -143,4 +145,34 @@ test('a process that could not connect ends by itself, with an error that says w
   expect(code).toBe(0);
   expect(printed).toContain(endpoint);
   expect(printed).toContain('Check that it runs there');
+});
+
+test('a process that has used locks in all ways ends by itself, and has nothing left when its services are closed', async () => {
+  const dead = `http://127.0.0.1:${await freePort()}`;
+  const env = { ...process.env, ENDPOINT: inject('endpoints')[0], DEAD: dead, NAMESPACE: namespace };
+  const script = fileURLToPath(new URL('uses.mjs', import.meta.url));
+  const child = spawn(process.execPath, [script], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  let printedAt = 0;
+  let printed = '';
+  child.stdout.on('data', (chunk) => {
+    printed += String(chunk);
+    printedAt = performance.now();
+  });
+  expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+  expect(performance.now() - printedAt).toBeLessThan(1_000);
+  expect(JSON.parse(printed)).toEqual({
+    ends: {
+      acquired: 'granted',
+      tried: 'granted',
+      'timed out': 'timeout',
+      aborted: 'AbortError',
+      'held too long': 'max-hold',
+      'closed while it waits': 'closed',
+      'closed while it connects': 'closed',
+      'not connected': 'unreachable',
+    },
+    left: [],
+    listeners: 0,
+  });
+  expect((await etcdState(inject('endpoints')[0]!, namespace)).keys).toEqual([]);
 });

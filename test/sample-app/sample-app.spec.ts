@@ -18,7 +18,8 @@ beforeEach(async () => {
   deaths = [];
   const env = {
     ETCD_ENDPOINTS: inject('endpoints').join(','),
-    LOCK_NAMESPACE: `sample/${randomUUID()}/`,
+    LOCK_NAMESPACE: `test/${randomUUID()}/`,
+    LOCK_TTL: '5000', // so that nothing is left of them soon after they were killed
     DATABASE: join(folder, 'seats.db'),
     THINK_MS: '2',
   };

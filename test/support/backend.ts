@@ -1,6 +1,6 @@
 import { Etcd3 } from 'etcd3';
 import { randomUUID } from 'node:crypto';
-import { inject } from 'vitest';
+import { expect, inject } from 'vitest';
 import { Batching } from '../../lib/core/batching.js';
 import { SystemClock } from '../../lib/core/clock.js';
 import type { EtcdPort } from '../../lib/core/port.js';
@@ -8,6 +8,8 @@ import { WatchMux } from '../../lib/core/watch-mux.js';
 import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
 import { LockService, type EtcdLockModuleOptions } from '../../lib/index.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
+import { eventually } from './eventually.js';
+import { LEAK_PATIENCE } from './resources.js';
 
 /** An etcd to run a suite against. Everything it gives out is closed with it. */
 export interface Backend {
@@ -23,6 +25,7 @@ export interface Backend {
   /** Deletes one key, as an operator would. */
   delete(key: string): Promise<void>;
   compact(revision: bigint): Promise<void>;
+  /** Fails if a service has left a key behind. */
   close(): Promise<void>;
 }
 
@@ -65,8 +68,15 @@ export function openBackend(name: BackendName): Backend {
     compact,
     async close() {
       await Promise.all(services.map((service) => service.close()));
-      for (const opened of ports) opened.close();
-      end();
+      try {
+        await eventually(
+          async () => expect(await this.keys(), 'keys that were left behind').toEqual([]),
+          LEAK_PATIENCE,
+        );
+      } finally {
+        for (const opened of ports) opened.close();
+        end();
+      }
     },
   };
 }

@@ -1,20 +1,40 @@
 import type { TestProject } from 'vitest/node';
 import { givenEndpoints, startEtcd } from '../../scripts/etcd.mjs';
+import { etcdState } from './etcd-state.mjs';
+import { eventually } from './eventually.js';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** The etcd that all tests share; each keeps to a namespace of its own. */
+    /** The etcd that all tests share; each keeps to a namespace of its own, below `test/`. */
     endpoints: string[];
   }
 }
 
-export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+/** The leases of processes that were killed last have to expire first, in milliseconds. */
+const PATIENCE = Number(process.env.LEAK_PATIENCE ?? 10_000);
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = givenEndpoints();
-  if (given) {
-    project.provide('endpoints', given);
-    return undefined;
-  }
-  const etcd = await startEtcd();
-  project.provide('endpoints', [etcd.endpoint]);
-  return () => etcd.stop();
+  const own = given ? undefined : await startEtcd();
+  const endpoints = given ?? [own!.endpoint];
+  project.provide('endpoints', endpoints);
+  return async () => {
+    try {
+      await eventually(() => checkNothingIsLeft(endpoints[0]!, own !== undefined), PATIENCE);
+    } catch (error) {
+      // vitest would only print it, and the run pass.
+      process.exitCode = 1;
+      throw error;
+    } finally {
+      await own?.stop();
+    }
+  };
+}
+
+/** Where other things live as well, only keys can be told to be ours. */
+async function checkNothingIsLeft(endpoint: string, isOwn: boolean): Promise<void> {
+  const { keys, leases, watches, streams } = await etcdState(endpoint, isOwn ? '' : 'test/');
+  const left = isOwn ? { keys, leases, watches, streams } : { keys };
+  if (keys.length === 0 && !(isOwn && leases.length + watches + streams > 0)) return;
+  throw new Error(`The tests have left behind in etcd: ${JSON.stringify(left)}`);
 }
