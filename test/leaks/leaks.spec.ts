@@ -31,4 +31,4 @@ test('a file that leaves something behind fails, and says what; so does the run,
   expect(output).toMatch(
     /The tests have left behind in etcd: \{"keys":\["test\/[^"]*\/left"\],"leases":\["\w+"\],"watches":0/,
   );
-}, 60_000);
+}, 120_000);
