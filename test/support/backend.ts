@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { expect, inject } from 'vitest';
 import { Batching } from '../../lib/core/batching.js';
 import { SystemClock } from '../../lib/core/clock.js';
-import type { EtcdPort } from '../../lib/core/port.js';
+import { PortWrapper } from '../../lib/core/port-wrapper.js';
+import type { CallOptions, EtcdPort } from '../../lib/core/port.js';
 import { WatchMux } from '../../lib/core/watch-mux.js';
 import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
 import { LockService, type EtcdLockModuleOptions } from '../../lib/index.js';
@@ -47,7 +48,17 @@ export function openBackend(name: BackendName): Backend {
     return opened;
   };
   const clock = new SystemClock();
-  const port = () => (isBare ? open() : new Batching(new WatchMux(open(), clock, 1_000), clock));
+  const leases: bigint[] = [];
+  const port = (): EtcdPort => {
+    const inner = isBare ? open() : new Batching(new WatchMux(open(), clock, 1_000), clock);
+    return Object.assign(new PortWrapper(inner), {
+      async grantLease(ttl: number, callOptions?: CallOptions) {
+        const granted = await inner.grantLease(ttl, callOptions);
+        leases.push(granted.lease);
+        return granted;
+      },
+    });
+  };
   const own = port();
   return {
     namespace,
@@ -69,6 +80,9 @@ export function openBackend(name: BackendName): Backend {
     async close() {
       await Promise.all(services.map((service) => service.close()));
       try {
+        // What a test has made through a port of its own goes with the namespace.
+        await Promise.all(leases.map((lease) => own.revokeLease(lease)));
+        if (services.length === 0) for (const key of await this.keys()) await this.delete(key);
         await eventually(
           async () => expect(await this.keys(), 'keys that were left behind').toEqual([]),
           LEAK_PATIENCE,
