@@ -113,9 +113,9 @@ export class Session implements Guarded, Audited, Renewing {
     return this.#guard.revision;
   }
 
-  /** Notes that etcd does not know the lease any more. */
+  /** Notes that etcd does not know the lease any more; if that was to be expected, it is no revocation. */
   revoked(): void {
-    this.lost.set('revoked');
+    if (this.alive) this.lost.set('revoked');
   }
 
   renewed({ sentAt, raftTerm, ttl }: Renewed): void {
@@ -211,7 +211,7 @@ export class Session implements Guarded, Audited, Renewing {
       try {
         // Each renewal reads the guard as well, so that no audit has to.
         await untilDeleted({ port, clock, key, isGone, nextAudit: () => NEVER }, this.lost);
-        this.lost.set('revoked');
+        this.revoked();
       } catch {
         // Lost: the loop ends. Unreachable: the next watch, and its read, see whatever has happened meanwhile.
         await sleep(clock, RETRY_PAUSE, this.lost).catch(() => {});

@@ -20,6 +20,8 @@ interface Call extends Of<'called'> {
   /** Its requests were disturbed, or its process was stopped, while it was open. */
   isDisturbed: boolean;
   wasStopped: boolean;
+  /** Others of its process wanted the same lock meanwhile. */
+  hadCompany: boolean;
 }
 
 /** A ticket that is, or was, in etcd. */
@@ -59,6 +61,8 @@ class Checker {
   readonly #endedLeases = new Map<bigint, Of<'lease-ended'>['why']>();
   /** Leases that a holder was told are lost. */
   readonly #lostLeases = new Set<bigint>();
+  /** The last ticket of a process in a queue. */
+  readonly #lastPuts = new Map<string, number>();
   readonly #fences = new Map<bigint, number>();
   readonly #tokens = new Map<string, bigint>();
   readonly #denied = new Set<string>();
@@ -97,8 +101,10 @@ class Checker {
 
   readonly #rules: { [K in Event['kind']]: (entry: Of<K>) => void } = {
     called: (entry) => {
+      const company = this.#open(entry.process).filter(({ name }) => name === entry.name);
+      for (const other of company) other.hadCompany = true;
       const state = { place: this.#place, state: 'open' as const, isDisturbed: false, wasStopped: false };
-      this.#calls.set(entry.call, { ...entry, ...state });
+      this.#calls.set(entry.call, { ...entry, ...state, hadCompany: company.length > 0 });
     },
     granted: (entry) => this.#granted(entry),
     lost: (entry) => this.#lost(entry),
@@ -217,7 +223,7 @@ class Checker {
     const { lease, key } = call.grant!;
     const why = this.#endedLeases.get(lease);
     if (reason === 'lease-expired' || reason === 'revoked') this.#lostLeases.add(lease);
-    if (reason === 'lease-expired' && !this.#process(call.process).wasDisturbed && !this.#faults.has('new-leader')) {
+    if (reason === 'lease-expired' && !this.#process(call.process).wasDisturbed) {
       this.#bad(2, `call ${number} loses its lock for no reason`);
     }
     if (reason === 'revoked' && why === undefined && !this.#process(call.process).isClosing) {
@@ -253,12 +259,9 @@ class Checker {
     const known = ['busy', 'timeout', 'unreachable', 'permission', 'no-space', 'closed'];
     if (!known.includes(why)) this.#bad(11, `call ${number} ends with ${why}`);
     call.state = 'over';
-    const others = this.#open(call.process).some(({ name }) => name === call.name);
-    if (call.how !== 'try' || call.isDisturbed || others || this.#faults.size > 0) return;
-    for (const [key, { name, process, place }] of this.#keys) {
-      if (name !== call.name || process !== call.process || place < call.place) continue;
-      this.#bad(10, `call ${number} was refused, and its key is there: ${key}`);
-    }
+    if (call.how !== 'try' || call.isDisturbed || call.hadCompany || this.#faults.size > 0) return;
+    const put = this.#lastPuts.get(`${call.process} ${call.name}`) ?? -1;
+    if (put > call.place) this.#bad(10, `call ${number}, which is refused, has put a key`);
   }
 
   #looked({ call: number, held }: Of<'looked'>): void {
@@ -274,6 +277,7 @@ class Checker {
     if ((this.#fences.get(lease) ?? -Infinity) > sent) this.#bad(7, `a put takes effect after a fence: ${key}`);
     const name = key.split('/')[1]!;
     this.#keys.set(key, { name, lease, revision, process, sent, place: this.#place });
+    this.#lastPuts.set(`${process} ${name}`, this.#place);
     this.#gone.delete(key);
   }
 

@@ -13,8 +13,8 @@ export function disturb(simulation: Simulation): void {
   }
 }
 
-/** A while: mostly shorter than a lease lives without news, sometimes longer. */
-const aWhile = ({ random, scenario }: Simulation) => random.between(0, random.pick([0.2, 1, 2]) * scenario.ttl);
+/** A while: shorter than a lease lives without news, about as long, or longer. */
+const aWhile = ({ random, scenario }: Simulation) => random.between(0.3, 1) * random.pick([0.2, 1, 2.5]) * scenario.ttl;
 
 const ACTIONS: Record<Fault, (simulation: Simulation) => void> = {
   stop: (simulation) => simulation.stop(simulation.random.pick(simulation.processes), aWhile(simulation)),
@@ -41,10 +41,15 @@ const ACTIONS: Record<Fault, (simulation: Simulation) => void> = {
     const { raftTerm } = simulation.server.header;
     simulation.server.changeLeader();
     fault(simulation, 'new-leader');
-    for (const { network } of simulation.processes) {
+    for (const { network, number } of simulation.processes) {
       if (simulation.random.chance(0.5)) continue;
+      simulation.note({ kind: 'disturbed', process: number });
       network.staleTerm = raftTerm;
-      simulation.world.after(aWhile(simulation), () => (network.staleTerm = undefined));
+      network.isIsolated = simulation.random.chance(0.5);
+      simulation.world.after(aWhile(simulation), () => {
+        network.staleTerm = undefined;
+        network.isIsolated = false;
+      });
     }
   },
   'wrong-revoke'(simulation) {

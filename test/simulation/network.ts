@@ -47,6 +47,8 @@ export class Network implements EtcdPort {
   isRefused = false;
   /** Keep-alives are answered by a leader of this term, who was replaced. */
   staleTerm: bigint | undefined;
+  /** Its member is cut off from the others: it answers pings and keep-alives, and nothing else. */
+  isIsolated = false;
   isCalm = false;
   readonly #streams = new Set<SimulatedStream>();
   /** What ends the calls that are under way. */
@@ -125,7 +127,7 @@ export class Network implements EtcdPort {
           const revision = seen < server.compactedRevision ? now : seen;
           stream.answer(() => listener.created(id, revision));
           const onCommit = (events: Parameters<WatchListener['events']>[1]): void => {
-            if (this.isCalm || !random.chance(weather.eventLost)) {
+            if (this.isCalm || !(this.isIsolated || random.chance(weather.eventLost))) {
               stream.answer(() => stops.has(id) && listener.events(id, events));
             } else this.#disturbed();
           };
@@ -165,6 +167,7 @@ export class Network implements EtcdPort {
     this.cut = { requests: false, answers: false };
     this.isRefused = false;
     this.staleTerm = undefined;
+    this.isIsolated = false;
     for (const stream of this.#streams) stream.fail();
   }
 
@@ -201,7 +204,7 @@ export class Network implements EtcdPort {
       const stopTimer = machine.after(this.isRefused ? 1 : timeout, giveUp);
       this.#ends.add(end);
       if (this.isRefused) return;
-      if (this.cut.requests || this.#happens(weather.requestLost)) return;
+      if (this.cut.requests || this.isIsolated || this.#happens(weather.requestLost)) return;
       const isLate = mode === 'write' && this.#happens(weather.late);
       const isAnswered = !isLate && !this.#happens(weather.answerLost);
       const way = isLate ? random.between(timeout, timeout + LATEST) : this.#delay();

@@ -15,6 +15,8 @@ export interface Scenario {
   /** Milliseconds in which calls are made and faults happen. */
   readonly span: number;
   readonly calls: number;
+  /** Part of the span in which the calls are made. */
+  readonly callsIn: number;
   /** Part of the calls that do not wait in line. */
   readonly tries: number;
   /** Part of the calls that are aborted, or not patient. */
@@ -88,8 +90,9 @@ export function drawScenario(seed: number): Scenario {
     names: random.chance(0.7) ? ['a'] : ['a', 'b'],
     ttl,
     drift: random.pick([0, 0.01]),
-    span: isLong ? 2 * ttl : random.pick([300, 1_000, 4_000]),
+    span: isLong ? 3 * ttl : random.pick([300, 1_000, 4_000]),
     calls: isLong ? random.pick([3, 6]) : random.pick([6, 12, 20]),
+    callsIn: isLong ? 0.4 : 1,
     tries: random.pick([0, 0.1, 0.4]),
     leaving: random.pick([0, 0.2, 0.6]),
     hold: random.pick([1, 20, 200]),

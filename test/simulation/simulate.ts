@@ -68,7 +68,7 @@ export class Simulation {
     const { scenario, world, random } = this;
     const isOver = () => this.#open.size === 0;
     for (let call = 0; call < scenario.calls; call++) {
-      world.at(random.between(0, scenario.span), () => this.#call(random.pick(this.processes)));
+      world.at(random.between(0, scenario.callsIn * scenario.span), () => this.#call(random.pick(this.processes)));
     }
     disturb(this);
     await world.run(scenario.span);
