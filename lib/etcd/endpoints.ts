@@ -1,6 +1,7 @@
 import { InterceptingCall, type CallOptions, type Interceptor } from '@grpc/grpc-js';
 import { noop } from 'cockatiel';
 import { Etcd3, type IOptions } from 'etcd3';
+import { etcdError } from './etcd-error.js';
 
 /** How to reach etcd: the options of etcd3, less those that the fault policies of this package decide. */
 export type EtcdConnection = Omit<IOptions, 'faultHandling' | 'defaultCallOptions' | 'dialTimeout'>;
@@ -8,8 +9,8 @@ export type EtcdConnection = Omit<IOptions, 'faultHandling' | 'defaultCallOption
 /** One member of the cluster, as long as it works. */
 export interface Endpoint {
   readonly client: Etcd3;
-  /** Lets the next request go to another member. */
-  failed(): void;
+  /** Lets the next request go to another member. Resolves when that is found; never rejects. */
+  failed(): Promise<void>;
   /** Lets the next request log in anew. */
   loggedOut(): void;
 }
@@ -28,9 +29,13 @@ const STREAM: CallOptions = { interceptors: [requireLeader] };
 /** For calls that etcd3 makes by itself: logging in. */
 const LOGIN_TIMEOUT = 2_000;
 
+/** How long a member may take to show that it does not hang, in milliseconds. */
+const PROBE_TIMEOUT = 500;
+
 /**
  * The members of the cluster, one at a time: all requests go to one, chosen by chance, until it fails, and then to the
- * next. etcd3 itself throws dice for every call, so that with one member hanging every third call would hang.
+ * first other one that shows a sign of life. etcd3 itself throws dice for every call, so that with one member hanging
+ * every third call would hang.
  */
 export class Endpoints {
   readonly #clients: (Etcd3 | undefined)[];
@@ -38,6 +43,9 @@ export class Endpoints {
   readonly #all = new Set<Etcd3>();
   readonly #hosts: readonly string[];
   #index: number;
+  /** The search for another member, while it goes on. */
+  #moving: Promise<void> | undefined;
+  #closed = false;
 
   constructor(readonly options: EtcdConnection) {
     this.#hosts = [options.hosts].flat();
@@ -51,10 +59,12 @@ export class Endpoints {
 
   current(): Endpoint {
     const index = this.#index;
-    const client = (this.#clients[index] ??= this.#connect(this.#hosts[index]!));
-    const failed = (): void => {
+    const client = this.#client(index);
+    const failed = async (): Promise<void> => {
       // Only the first of many failures moves on: the others are about the same member.
-      if (this.#index === index) this.#index = (index + 1) % this.#hosts.length;
+      const isFirst = this.#index === index && !this.#closed;
+      if (isFirst) this.#moving ??= this.#move(index).finally(() => (this.#moving = undefined));
+      await this.#moving;
     };
     // etcd3 keeps its token for good, and has no call that makes it ask for another one.
     const loggedOut = (): void => {
@@ -64,7 +74,34 @@ export class Endpoints {
   }
 
   close(): void {
+    this.#closed = true;
     for (const client of this.#all) client.close();
+  }
+
+  /**
+   * Not simply to the next one: while a leader that hangs is being replaced, every other member fails as well, and each
+   * turn that came back to the hung one would cost a whole deadline. If none gives a sign of life, it is the next one.
+   */
+  async #move(from: number): Promise<void> {
+    const others = Array.from({ length: this.count - 1 }, (_, i) => (from + 1 + i) % this.count);
+    this.#index = others[0] ?? from;
+    this.#index = await Promise.any(others.map((other) => this.#probe(other))).catch(() => this.#index);
+  }
+
+  /** Rejects unless the member answers, whatever it says, to a question for which it needs no other member. */
+  async #probe(index: number): Promise<number> {
+    const { kv } = this.#client(index);
+    const request = { key: Buffer.from('alive'), serializable: true, keys_only: true };
+    try {
+      await kv.range(request, { interceptors: [], deadline: Date.now() + PROBE_TIMEOUT });
+    } catch (error) {
+      if (etcdError(error).code === 'unreachable') throw error;
+    }
+    return index;
+  }
+
+  #client(index: number): Etcd3 {
+    return (this.#clients[index] ??= this.#connect(this.#hosts[index]!));
   }
 
   #connect(host: string): Etcd3 {

@@ -176,8 +176,8 @@ export class Etcd3Port implements EtcdPort {
           continue;
         }
         if (error.code !== 'unreachable') throw error;
-        endpoint.failed();
-        if (attempt === attempts) throw error;
+        await endpoint.failed();
+        if (attempt === attempts) throw this.#closed ? closed() : error;
       }
     }
   }
@@ -198,7 +198,7 @@ export class Etcd3Port implements EtcdPort {
   }
 
   #drop(stream: Pick<Duplex<unknown, unknown>, 'endpoint' | 'close'>, stalled?: 'stalled'): void {
-    if (stalled) stream.endpoint.failed();
+    if (stalled) void stream.endpoint.failed();
     this.#streams.delete(stream);
     stream.close();
   }
