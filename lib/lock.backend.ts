@@ -15,7 +15,11 @@ export interface Backend {
   watchMux?: boolean;
 }
 
-/** So many signs of life of the stream of watches are asked for in one TTL. */
+/**
+ * Milliseconds between two signs of life of the stream of watches; with a short TTL it is the share of the TTL. Three of
+ * them pass until a silent stream is given up, and who waits behind a member that hangs is to be served within 3 s.
+ */
+const PING_PERIOD = 600;
 const PINGS_PER_TTL = 5;
 
 export function openBackend(
@@ -30,7 +34,7 @@ export function openBackend(
       ...(auth && { auth }),
       ...(grpcOptions && { grpcOptions }),
     });
-  if (watchMux) opened = new WatchMux(opened, clock, ttl / PINGS_PER_TTL);
+  if (watchMux) opened = new WatchMux(opened, clock, Math.min(PING_PERIOD, ttl / PINGS_PER_TTL));
   if (batching) opened = new Batching(opened, clock);
   return { port: opened, clock };
 }
