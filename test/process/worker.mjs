@@ -11,7 +11,12 @@ import { createInterface } from 'node:readline';
 
 Logger.overrideLogger(false); // it writes to standard output
 const { ENDPOINTS = '', NAMESPACE = '', TTL } = process.env;
-const locks = await LockService.connect({ hosts: ENDPOINTS.split(','), namespace: NAMESPACE, ttl: Number(TTL) });
+const locks = await LockService.connect({
+  hosts: ENDPOINTS.split(','),
+  namespace: NAMESPACE,
+  ttl: Number(TTL),
+  shutdownTimeout: 500,
+});
 
 /** @type {Map<string, Lock>} */
 const held = new Map();

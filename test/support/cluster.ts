@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { freePlace, launchEtcd } from '../../scripts/etcd.mjs';
+import { answers, freePlace, launchEtcd } from '../../scripts/etcd.mjs';
 import { eventually } from './eventually.js';
 
 /** What a member says about itself. */
@@ -10,12 +10,20 @@ interface Status {
   term: string;
 }
 
-/** Several etcds that are one: its members can be paused and killed, one by one. */
+/** Several etcds that are one: its members can be paused, killed and started again, one by one. */
 export interface Cluster {
   readonly endpoints: readonly string[];
-  /** The index of the member that a majority of the members take for the leader; waits until there is one. */
+  /** The index of the member that a majority take for the leader, and that runs itself; waits until there is one. */
   leader(): Promise<number>;
-  signal(index: number, signal: NodeJS.Signals): void;
+  /** The term of that leader; undefined if there is none at the moment. */
+  term(): Promise<string | undefined>;
+  signal(index: number, signal: 'SIGSTOP' | 'SIGCONT'): void;
+  /** Kills a member. */
+  kill(index: number): Promise<void>;
+  /** Starts a member that was killed, with its old data and addresses. It is up when a majority is. */
+  restart(index: number): Promise<void>;
+  /** Lets every member run again, and waits until all of them answer. */
+  heal(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -37,40 +45,74 @@ async function start(size: number, more: readonly string[]): Promise<Cluster> {
   const places = await Promise.all(Array.from({ length: size }, () => freePlace()));
   const endpoints = places.map(({ endpoint }) => endpoint);
   const members = places.map(({ peer }, index) => `m${index}=${peer}`).join();
-  const launches = await Promise.allSettled(
-    places.map((place, index) => launchEtcd(place, ['--name', `m${index}`, '--initial-cluster', members, ...more])),
-  );
-  const running = launches.flatMap((launch) => (launch.status === 'fulfilled' ? [launch.value] : []));
+  const running: (Awaited<ReturnType<typeof launchEtcd>> | undefined)[] = [];
+  const launch = async (index: number) => {
+    running[index] = await launchEtcd(places[index]!, ['--name', `m${index}`, '--initial-cluster', members, ...more]);
+  };
+  /** Those that are paused or dead. Nobody asks them, because that would take as long as the patience for an answer. */
+  const silent = new Set<number>();
 
-  const stop = async () => {
-    for (const { child } of running) {
-      child.kill('SIGCONT');
-      child.kill('SIGKILL');
+  const signal = (index: number, name: NodeJS.Signals) => {
+    if (name === 'SIGCONT') silent.delete(index);
+    else silent.add(index);
+    running[index]?.child.kill(name);
+  };
+  const kill = async (index: number) => {
+    signal(index, 'SIGKILL');
+    await running[index]?.exited;
+    running[index] = undefined;
+  };
+  const restart = async (index: number) => {
+    for (let attempt = 1; !running[index]; attempt++) {
+      // Somebody's connection may have taken the port meanwhile.
+      await launch(index).catch((error: unknown) => {
+        if (attempt === ATTEMPTS) throw error;
+      });
     }
-    await Promise.all(running.map(({ exited }) => exited));
+    silent.delete(index);
+  };
+  const stop = async () => {
+    await Promise.all(places.map((_, index) => kill(index)));
     for (const { data } of places) rmSync(data, { recursive: true, force: true });
   };
   /** Of all members, as they have said; a paused one says nothing any more. */
   const ids: string[] = [];
+  const lookForLeader = async () => {
+    const asked = endpoints.map((endpoint, index) => (silent.has(index) ? undefined : status(endpoint)));
+    const statuses = await Promise.all(asked);
+    for (const [index, answer] of statuses.entries()) if (answer) ids[index] = answer.id;
+    const agree = (a?: Status, b?: Status) => a?.leader === b?.leader && a?.term === b?.term;
+    const answer = statuses.find((one) => one && statuses.filter((other) => agree(one, other)).length > size / 2);
+    const index = ids.indexOf(answer?.leader ?? '');
+    return answer && index !== -1 && !silent.has(index) ? { index, term: answer.term } : undefined;
+  };
   const leader = () =>
     eventually(async () => {
-      const statuses = await Promise.all(endpoints.map(status));
-      for (const [index, answer] of statuses.entries()) if (answer) ids[index] = answer.id;
-      const agree = (a?: Status, b?: Status) => a?.leader === b?.leader && a?.term === b?.term;
-      const answer = statuses.find((one) => one && statuses.filter((other) => agree(one, other)).length > size / 2);
-      const index = ids.indexOf(answer?.leader ?? '');
-      if (index === -1) throw new Error(`the cluster has no leader: ${JSON.stringify(statuses)}`);
-      return index;
+      const found = await lookForLeader();
+      if (!found) throw new Error('the cluster has no leader');
+      return found.index;
     }, 30_000);
+  const term = async () => (await lookForLeader())?.term;
+  const heal = async () => {
+    for (const index of running.keys()) signal(index, 'SIGCONT');
+    await Promise.all(places.map((_, index) => restart(index)));
+    await eventually(async () => expectAll(await Promise.all(endpoints.map(answers))), 30_000);
+    await leader();
+  };
 
   try {
-    for (const launch of launches) if (launch.status === 'rejected') throw launch.reason;
+    const launches = await Promise.allSettled(places.map((_, index) => launch(index)));
+    for (const each of launches) if (each.status === 'rejected') throw each.reason;
     await leader();
   } catch (error) {
     await stop();
     throw error;
   }
-  return { endpoints, leader, signal: (index, signal) => void running[index]!.child.kill(signal), stop };
+  return { endpoints, leader, term, signal, kill, restart, heal, stop };
+}
+
+function expectAll(healthy: readonly boolean[]): void {
+  if (healthy.includes(false)) throw new Error(`not every member is healthy: ${healthy.join()}`);
 }
 
 /** Over the HTTP gateway of etcd; undefined from a member that does not answer. */

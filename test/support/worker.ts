@@ -24,9 +24,12 @@ export class Worker {
     createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#hear(line));
   }
 
-  static async start(namespace: string, ttl = 2_000): Promise<Worker> {
-    const endpoints = inject('endpoints').join(',');
-    const worker = new Worker({ ENDPOINTS: endpoints, NAMESPACE: namespace, TTL: String(ttl) });
+  /** By default it uses the etcd that all tests share, and has a short TTL. */
+  static async start(
+    namespace: string,
+    { endpoints = inject('endpoints'), ttl = 2_000 }: { endpoints?: readonly string[]; ttl?: number } = {},
+  ): Promise<Worker> {
+    const worker = new Worker({ ENDPOINTS: endpoints.join(), NAMESPACE: namespace, TTL: String(ttl) });
     await new Promise<void>((resolve) => (worker.#ready = resolve));
     return worker;
   }
