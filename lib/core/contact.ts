@@ -3,9 +3,12 @@ import { participant, type Participant } from './keys.js';
 import { Latch, sleep } from './latch.js';
 import { ATTEMPT_TIMEOUT, EtcdError, type KeyValue } from './port.js';
 
-/** Pause after a failure of etcd; it doubles from the first one to the longest. */
+/**
+ * Pause after a failure of etcd; it doubles from the first one to the longest. That and the deadline of an attempt come
+ * after an outage before a lock is granted again, and together are to stay below 3 s.
+ */
 export const RETRY_PAUSE = 100;
-export const LONGEST_PAUSE = 2_000;
+export const LONGEST_PAUSE = 1_000;
 
 /**
  * What those who want the same lock know of etcd: whoever asks speaks for all. It tells an outage from a busy lock also
