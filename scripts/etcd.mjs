@@ -126,9 +126,10 @@ process.on('exit', () => {
 /**
  * Starts an etcd on free ports of the loopback interface, with a data folder of its own, and waits until it answers.
  * @param {string[]} [more] more arguments
+ * @param {Place} [given] where to run it instead
  */
-export async function startEtcd(more = []) {
-  const place = await freePlace();
+export async function startEtcd(more = [], given) {
+  const place = given ?? (await freePlace());
   const launch = () => launchEtcd(place, ['--initial-cluster', `default=${place.peer}`, ...more]);
   let running = await launch();
 
@@ -153,7 +154,18 @@ export async function startEtcd(more = []) {
   };
 }
 
-/** Where an etcd can run: two free addresses of the loopback interface, and a data folder that etcd will make. */
+/**
+ * @typedef {object} Place
+ * @property {string} endpoint
+ * @property {string} peer
+ * @property {string} data
+ * @property {string} [health] where it says without TLS whether it is healthy; default: the endpoint
+ */
+
+/**
+ * Where an etcd can run: two free addresses of the loopback interface, and a data folder that etcd will make.
+ * @returns {Promise<Place>}
+ */
 export async function freePlace() {
   const [endpoint, peer] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`];
   return { endpoint, peer, data: join(tmpdir(), `etcd-data-${randomUUID()}`) };
@@ -161,10 +173,10 @@ export async function freePlace() {
 
 /**
  * Runs an etcd, and waits until it answers. A member of a cluster answers when a majority of the members run.
- * @param {{ endpoint: string; peer: string; data: string }} place
+ * @param {Place} place
  * @param {string[]} more more arguments
  */
-export async function launchEtcd({ endpoint, peer, data }, more) {
+export async function launchEtcd({ endpoint, peer, data, health = endpoint }, more) {
   const program = findProgram('etcd');
   if (!program) throw new Error(HOW_TO_GET_ETCD);
   const args = [
@@ -186,7 +198,7 @@ export async function launchEtcd({ endpoint, peer, data }, more) {
       resolve(undefined);
     }),
   );
-  for (let left = 200; !(await answers(endpoint)); left--) {
+  for (let left = 200; !(await answers(health)); left--) {
     const over = child.signalCode ?? child.exitCode;
     if (over !== null || left === 0) {
       child.kill('SIGKILL');

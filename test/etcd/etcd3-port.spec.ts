@@ -1,15 +1,13 @@
 import { Etcd3 } from 'etcd3';
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { connect as connectTo, createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { EtcdError, type EtcdPort, type WatchListener } from '../../lib/core/port.js';
 import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
 import { LockService } from '../../lib/index.js';
 import { freePort, startEtcd } from '../../scripts/etcd.mjs';
 import { eventually } from '../support/eventually.js';
+import { addUsers, APP, ROOT, signedTokens } from '../support/users.js';
 
 /** What only a real etcd, a dead one, or one that hangs, can show. Each test runs servers of its own. */
 
@@ -135,7 +133,7 @@ describe('a server', () => {
     const as = (username: string, password: string, options: object = {}) =>
       new LockService({ hosts: etcd.endpoint, auth: { username, password }, ...options });
 
-    beforeEach(() => addUsers(etcd.endpoint));
+    beforeEach(() => addUsers({ hosts: etcd.endpoint }));
 
     test('a role for the namespace is enough', async () => {
       const [a, b] = [as('app', 'app-secret'), as('app', 'app-secret')];
@@ -166,35 +164,11 @@ describe('a server', () => {
   });
 });
 
-/** A user that may do everything, and one that may only take locks. */
-async function addUsers(endpoint: string): Promise<void> {
-  const admin = new Etcd3({ hosts: endpoint });
-  await admin.role('root').create();
-  const root = await admin.user('root').create('secret');
-  await root.addRole('root');
-  const role = await admin.role('locker').create();
-  await role.grant({ permission: 'Readwrite', range: admin.range({ prefix: 'locks/' }) });
-  const user = await admin.user('app').create('app-secret');
-  await user.addRole('locker');
-  await admin.auth.authEnable();
-  admin.close();
-}
-
 test('a change of users, which ends all logins by JWT, costs no lock and no release', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'jwt-'));
-  const { publicKey, privateKey } = generateKeyPairSync('rsa', {
-    modulusLength: 2048,
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
-  });
-  const [pub, priv] = [join(folder, 'public.pem'), join(folder, 'private.pem')];
-  writeFileSync(pub, publicKey);
-  writeFileSync(priv, privateKey);
-  const etcd = await startEtcd(['--auth-token', `jwt,pub-key=${pub},priv-key=${priv},sign-method=RS256,ttl=10m`]);
-  await addUsers(etcd.endpoint);
-  const auth = { username: 'app', password: 'app-secret' };
-  const locks = new LockService({ hosts: etcd.endpoint, auth, shutdownTimeout: 0 });
-  const root = new Etcd3({ hosts: etcd.endpoint, auth: { username: 'root', password: 'secret' } });
+  const etcd = await startEtcd(signedTokens('10m'));
+  await addUsers({ hosts: etcd.endpoint });
+  const locks = new LockService({ hosts: etcd.endpoint, auth: APP, shutdownTimeout: 0 });
+  const root = new Etcd3({ hosts: etcd.endpoint, auth: ROOT });
 
   const lock = await locks.acquire('x');
   const wait = locks.acquire('x');
@@ -211,5 +185,4 @@ test('a change of users, which ends all logins by JWT, costs no lock and no rele
   root.close();
   await locks.close();
   await etcd.stop();
-  rmSync(folder, { recursive: true });
 });
