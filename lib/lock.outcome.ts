@@ -24,24 +24,54 @@ export function refusal(
 export function unavailable(
   error: EtcdError,
   name: string | undefined,
-  hosts: string | string[],
+  { hosts, namespace }: Pick<ResolvedOptions, 'hosts' | 'namespace'>,
 ): LockUnavailableError {
   const subject = name === undefined ? 'The lock service cannot start' : `The lock "${name}" cannot be had`;
-  const [reason, what] = UNAVAILABLE[error.code];
+  const { reason, what, hints = [] } = UNAVAILABLE[error.code];
+  const [, advice = what] = hints.find(([words]) => words.test(error.message)) ?? [];
+  const told = advice.replace('{hosts}', () => [hosts].flat().join(', ')).replace('{namespace}', () => namespace);
   const detail = reason === 'closed' ? '' : ` (${error.message})`;
-  const message = `${subject}: ${what.replace('{hosts}', [hosts].flat().join(', '))}${detail}`;
-  return new LockUnavailableError(message, name, reason, { cause: error });
+  return new LockUnavailableError(`${subject}: ${told}${detail}`, name, reason, { cause: error });
 }
 
-const UNREACHABLE =
-  'etcd does not answer at {hosts}. Check that it runs there, and the options hosts and (for TLS) credentials.';
-const REFUSED = 'etcd at {hosts} refuses the request. Check auth, credentials, and that the role covers the namespace.';
+/** What happened and what to do; `hints` say it better for what can be told from the words of the detail. */
+interface Unavailable {
+  reason: LockUnavailableError['reason'];
+  what: string;
+  hints?: readonly [words: RegExp, what: string][];
+}
+
+const UNREACHABLE: Unavailable = {
+  reason: 'unreachable',
+  what:
+    'etcd does not answer at {hosts}. Check that it runs there, and the options hosts (http or https) and (for TLS) ' +
+    'credentials.',
+  hints: [
+    [
+      /certificate|SSL|TLS/,
+      'no TLS connection to etcd at {hosts}. Check credentials: rootCertificate has to be of the authority of etcd, and ' +
+        'certChain and privateKey, which an etcd with --client-cert-auth asks for, of one that etcd trusts; none expired.',
+    ],
+  ],
+};
+const REFUSED: Unavailable = {
+  reason: 'permission',
+  what: 'etcd at {hosts} refuses the request. Check auth, credentials, and that the role covers the namespace.',
+  hints: [
+    [
+      /permission denied/,
+      'etcd at {hosts} denies it. The user needs a role with readwrite on the prefix "{namespace}".',
+    ],
+    [/invalid user ID or password/, 'etcd at {hosts} refuses the login. Check username and password in auth.'],
+    [/user name is empty/, 'etcd at {hosts} asks who this is. Set auth, or in credentials the certificate of a user.'],
+  ],
+};
 const FULL = 'etcd at {hosts} is over its storage quota. Compact and defragment it, then clear its alarm.';
-const UNAVAILABLE: Record<EtcdError['code'], [LockUnavailableError['reason'], string]> = {
-  unreachable: ['unreachable', UNREACHABLE],
-  'lease-not-found': ['unreachable', UNREACHABLE],
-  'no-space': ['no-space', FULL],
-  permission: ['permission', REFUSED],
-  rejected: ['permission', REFUSED],
-  closed: ['closed', 'the lock service is being closed.'],
+const UNAVAILABLE: Record<EtcdError['code'], Unavailable> = {
+  unreachable: UNREACHABLE,
+  'lease-not-found': UNREACHABLE,
+  'no-space': { reason: 'no-space', what: FULL },
+  permission: REFUSED,
+  rejected: REFUSED,
+  closed: { reason: 'closed', what: 'the lock service is being closed.' },
 };

@@ -234,7 +234,7 @@ export class LockService implements AsyncDisposable {
   /** What the engine could not do, in the words of this package. */
   #fail(error: unknown, name: string | undefined): unknown {
     if (!(error instanceof EtcdError)) return reported(error);
-    const failure = unavailable(error, name, this.#options.hosts);
+    const failure = unavailable(error, name, this.#options);
     if (failure.reason !== 'closed') this.#logger[name === undefined ? 'error' : 'warn'](failure.message);
     return failure;
   }

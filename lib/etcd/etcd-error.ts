@@ -17,8 +17,12 @@ import { EtcdError, type EtcdErrorCode } from '../core/port.js';
 export function etcdError(cause: unknown): EtcdError {
   if (cause instanceof EtcdError) return cause;
   const error = cause instanceof Error ? castGrpcError(cause) : new Error(String(cause));
-  return new EtcdError(codeOf(error), error.message.replace(/^\w+: | Resolution note: $/g, ''), { cause: error });
+  const message = error.message.replace(OPENSSL, '$1').replace(/^\w+: | Resolution note: $/g, '');
+  return new EtcdError(codeOf(error), message, { cause: error });
 }
+
+/** A line of OpenSSL, with the numbers of threads and source lines around the words. */
+const OPENSSL = /[\dA-F]+:error:[\dA-F]+:[^:]*:[^:]*:([^:]*):[^\n]*\n?/g;
 
 /**
  * Whether etcd refused a request because users or roles have changed since the login, which tokens of the kind `jwt` do
