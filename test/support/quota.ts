@@ -7,16 +7,23 @@ const CHUNK = 2 ** 20;
 /** Writes until etcd takes no more, and has raised its alarm. */
 export async function fill(admin: Etcd3, quota: number): Promise<void> {
   for (let i = 0; i <= (2 * quota) / CHUNK; i++) {
-    try {
-      await admin.put(`filling/${i}`).value(Buffer.alloc(CHUNK)).exec();
-    } catch (error) {
-      if (!(error as Error).message.includes('space exceeded')) throw error;
-      // The alarm is a proposal of its own, a moment later; from then on small puts are refused, too.
-      return await eventually(async () => {
-        const { alarms } = await admin.maintenance.alarm({ action: 'Get', memberID: '0', alarm: 'Nospace' });
-        if (alarms.length === 0) throw new Error('there is no alarm yet');
-      });
-    }
+    const refusal = await admin
+      .put(`filling/${i}`)
+      .value(Buffer.alloc(CHUNK))
+      .then(
+        () => '',
+        (error: Error) => error.message,
+      );
+    if (refusal.includes('space exceeded')) return await alarmed(admin);
+    if (refusal) throw new Error(refusal);
   }
   throw new Error('etcd has no quota');
+}
+
+/** The alarm is a proposal of its own, a moment later; from then on small puts are refused, too. */
+async function alarmed(admin: Etcd3): Promise<void> {
+  await eventually(async () => {
+    const { alarms } = await admin.maintenance.alarm({ action: 'Get', memberID: '0', alarm: 'Nospace' });
+    if (alarms.length === 0) throw new Error('there is no alarm yet');
+  });
 }

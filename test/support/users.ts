@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { eventually } from './eventually.js';
 
-export const ROOT = { username: 'root', password: 'secret' };
+export const ROOT = { username: 'root', password: 'root-secret' };
 export const APP = { username: 'app', password: 'app-secret' };
 
 /** Switches on access control: a user that may do everything, and one that may only take locks. */
