@@ -161,11 +161,13 @@ function defined<T extends object>(given: T): Defined<T> {
 
 function refuseUnknown(given: object, known: readonly string[], owner: string): void {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw new LockUsageError(`The options of ${owner} must be an object, got ${show(given)}.`, 'option');
+    // An address, perhaps, with a password in it, which is not for the log.
+    const what = typeof given === 'string' ? 'a string' : Array.isArray(given) ? 'an array' : show(given);
+    throw new LockUsageError(`The options of ${owner} must be an object, got ${what}.`, 'option');
   }
   const unknown = Object.keys(given).find((option) => !known.includes(option));
   if (unknown === undefined) return;
-  const hint = HINTS[unknown] ?? '';
+  const hint = Object.hasOwn(HINTS, unknown) ? HINTS[unknown] : '';
   throw new LockUsageError(
     `Unknown option "${unknown}" for ${owner}.${hint} Known options: ${known.join(', ')}.`,
     'option',
