@@ -147,7 +147,23 @@ export function badOption(name: string, accepted: string, value: unknown, hint =
   return new LockUsageError(`Option "${name}" must be ${accepted}, got ${show(value)}.${hint}`, 'option');
 }
 
+/** A value for a message: in one line, not too long, and whatever its own code does when it is looked at. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value);
-  return typeof value === 'function' ? 'a function' : inspect(value, { depth: 1, breakLength: Infinity });
+  if (typeof value === 'function') return 'a function';
+  try {
+    if (typeof value === 'string')
+      return JSON.stringify(value.length > LONGEST ? `${value.slice(0, LONGEST)}…` : value);
+    return inspect(value, {
+      depth: 1,
+      breakLength: Infinity,
+      compact: true,
+      maxArrayLength: 10,
+      maxStringLength: LONGEST,
+    });
+  } catch {
+    return 'a value that cannot be shown';
+  }
 }
+
+/** So many characters of a text are shown. */
+const LONGEST = 200;

@@ -1,4 +1,5 @@
 import { escapeName, MAX_NAME_BYTES } from './core/keys.js';
+import { show } from './lock.errors.js';
 import { hasControlCharacters } from './lock.options.js';
 
 /** Words that stand in a name only because a value was missing where the name was put together. */
@@ -14,8 +15,8 @@ const MOST_BYTES = 3;
 export function problemOfName(name: unknown): string | undefined {
   if (typeof name !== 'string') return `must be a string, got ${describe(name)}`;
   if (name === '') return 'must not be empty';
-  if (hasControlCharacters(name)) return `must not contain control characters, got ${JSON.stringify(name)}`;
-  if (/\p{Surrogate}/u.test(name)) return `must be well-formed Unicode, got ${JSON.stringify(name)}`;
+  if (hasControlCharacters(name)) return `must not contain control characters, got ${show(name)}`;
+  if (/\p{Surrogate}/u.test(name)) return `must be well-formed Unicode, got ${show(name)}`;
   const bytes = name.length * MOST_BYTES > MAX_NAME_BYTES ? Buffer.byteLength(escapeName(name)) : 0;
   if (bytes > MAX_NAME_BYTES) return `must not be longer than ${MAX_NAME_BYTES} bytes, got ${bytes}`;
   const [missing] = MISSING.exec(name) ?? [];
@@ -27,5 +28,16 @@ export function problemOfName(name: unknown): string | undefined {
 function describe(value: unknown): string {
   if (value instanceof Promise) return 'a Promise; it must be made without waiting';
   if (Array.isArray(value)) return 'an array';
-  return value === null || typeof value !== 'object' ? String(value) : `an object (${value.constructor?.name})`;
+  if (typeof value === 'function') return 'a function';
+  return value === null || typeof value !== 'object' ? String(value) : `an object${nameOfClass(value)}`;
+}
+
+/** In brackets; nothing for an object without a class, or with a trap in that place. */
+function nameOfClass(value: object): string {
+  try {
+    const { name } = value.constructor;
+    return typeof name === 'string' && name !== '' ? ` (${name})` : '';
+  } catch {
+    return '';
+  }
 }
