@@ -7,6 +7,7 @@ import { held } from './cases/held.mjs';
 import { history } from './cases/history.mjs';
 import { hotProcess } from './cases/hot-process.mjs';
 import { hotSessions } from './cases/hot-sessions.mjs';
+import { liveSessions } from './cases/sessions.mjs';
 import { waiters } from './cases/waiters.mjs';
 
 /**
@@ -25,6 +26,7 @@ export const CASES = [
   { name: 'held', run: held },
   { name: 'waiters', run: waiters },
   { name: 'history', run: history },
+  { name: 'sessions', run: liveSessions },
   { name: 'cpu', run: cpu },
   { name: 'decorator', run: decorator },
 ];

@@ -132,7 +132,7 @@ function nameOf(names, caller, cycle) {
  * Seconds of CPU that another process has used, where Linux tells, in its clock ticks of 10 ms.
  * @param {number} pid
  */
-function cpuOf(pid) {
+export function cpuOf(pid) {
   try {
     // The second field is the program's name in parentheses, which may contain spaces.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
