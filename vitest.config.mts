@@ -11,6 +11,8 @@ export default defineConfig({
     hookTimeout: 20_000,
     // The shared etcd is looked through at the end.
     teardownTimeout: 20_000,
+    // A poll ends as soon as it is content; a machine that does more at once takes longer.
+    expect: { poll: { timeout: 10_000 } },
     reporters: process.env.CI ? ['default', ['json', { outputFile: '.cache/test-results.json' }]] : ['default'],
   },
 });

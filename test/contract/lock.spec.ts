@@ -237,7 +237,7 @@ describe.each(BACKENDS)('the lock service on %s', (name) => {
   describe('the end of a wait', () => {
     test('by timeout names the holder and leaves nothing', async () => {
       const lock = await a.acquire('x');
-      const error = await b.acquire('x', { waitTimeout: 100 }).catch((reason: unknown) => reason);
+      const error = await b.acquire('x', { waitTimeout: 1_000 }).catch((reason: unknown) => reason);
       expect(error).toMatchObject({ reason: 'timeout', holder: { key: lock.key } });
       expect(tickets(await backend.keys())).toEqual([lock.key]);
     });
