@@ -131,7 +131,7 @@ export interface WatchStream {
    */
   create(watch: KeyRange & { id: number; startRevision?: bigint }): void;
   cancel(id: number): void;
-  /** Asks for a sign of life. */
+  /** Asks for a sign of life. It may stay away as long as nothing is watched on the stream, or from the past. */
   ping(): void;
   /** Ends the stream; the listener hears nothing more. `stalled`: it had gone silent, so go elsewhere next time. */
   close(stalled?: 'stalled'): void;

@@ -112,6 +112,8 @@ class Trunk {
 
   #armPing(): void {
     this.#stopPing = this.clock.after(this.pingPeriod, () => {
+      // A newer etcd answers only where something is watched: without a watch its silence means nothing.
+      if (this.#watches.size === 0) this.#unanswered = 0;
       if (this.#unanswered === MISSES) {
         this.#close('stalled');
         this.#end(new EtcdError('unreachable', 'the stream of watches has gone silent'));

@@ -151,6 +151,19 @@ test('any answer is a sign of life', async () => {
   expect(heard).not.toContain('ended unreachable');
 });
 
+test('a stream on which nothing is watched may be silent, until something is', async () => {
+  const { heard, stream } = watch('a');
+  await calm();
+  streams.isSilent = true;
+  stream.cancel(1);
+  await clock.advance(10_000);
+  expect(heard).not.toContain('ended unreachable');
+  stream.create({ id: 2, key: 'a' });
+  await calm();
+  await clock.advance(3_000);
+  expect(heard.at(-1)).toBe('ended unreachable');
+});
+
 test('who closes while he is told disturbs nobody', async () => {
   let stream!: WatchStream;
   const nothing = () => {};
