@@ -100,7 +100,7 @@ function vitest({ folder, node: [command = '', ...first], env }, more, log) {
   const script = join(folder, 'node_modules/vitest/vitest.mjs');
   const child = spawn(command, [...first, script, 'run', ...more], {
     cwd: folder,
-    env: { ...env, NO_COLOR: '1' },
+    env: { ...env, NO_COLOR: '1', MEASURED: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
     shell: process.platform === 'win32',
   });
