@@ -160,4 +160,4 @@ test('a watch from now on tells of a deletion although others write', async () =
     'deletion confirmed to event while others write, watched from now on',
     `${spread(delays)}; ${late} of ${delays.length} > 20 ms`,
   );
-});
+}, 60_000);
