@@ -41,7 +41,7 @@ async function refusal(what: string, promise: Promise<unknown>): Promise<string>
     () => 'no error',
     (reason: unknown) => reason,
   );
-  measured(`refused: ${what}`, error instanceof EtcdError ? `${error.code}, "${error.message}"` : String(error));
+  measured(`refused, ${what}`, error instanceof EtcdError ? `${error.code}, "${error.message}"` : String(error));
   return error instanceof EtcdError ? error.code : String(error);
 }
 
