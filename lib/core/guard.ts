@@ -118,12 +118,15 @@ export class Guard {
 
   async #fence(): Promise<void> {
     const { clock, lost } = this.session;
-    for (let timeout = FIRST_ATTEMPT; ; timeout = Math.min(timeout * 2, LONGEST_ATTEMPT)) {
+    for (let timeout = FIRST_ATTEMPT; ;) {
+      const sentAt = clock.now();
       try {
         this.#revision = await until(this.#put(timeout), lost);
         return;
       } catch (error) {
         this.#rethrowUnlessUnknown(error);
+        // Who is refused at once needs no more time.
+        if (clock.now() - sentAt >= timeout) timeout = Math.min(timeout * 2, LONGEST_ATTEMPT);
         await sleep(clock, RETRY_PAUSE, lost);
       }
     }

@@ -24,6 +24,8 @@ import { Renewal, type Renewed, type Renewing } from './renewal.js';
 const REVOKE_TIMEOUT = 2_000;
 /** Pause after a failed attempt, and after a broken stream. */
 const RETRY_PAUSE = 200;
+/** It doubles up to this one: what is given back during an outage is free soon after it. */
+const LONGEST_PAUSE = 1_000;
 /** So much earlier than etcd this side gives up: for clocks that run apart and timers that are late. */
 const MARGIN = 0.02;
 /** In milliseconds. */
@@ -145,7 +147,7 @@ export class Session implements Guarded, Audited, Renewing {
    */
   async discard(key: string, fence = false, witness?: string): Promise<boolean | undefined> {
     const read = witness === undefined ? [] : [{ range: { key: witness, keysOnly: true } }];
-    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, this.period)) {
+    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       const fenced = !fence || (await this.#isFenced());
       try {
         const { results } = await this.port.txn({ success: [{ delete: { key } }, ...read] });
@@ -177,7 +179,7 @@ export class Session implements Guarded, Audited, Renewing {
    * front of its successor's for so long.
    */
   async #revoke(closing: Ending): Promise<void> {
-    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, this.period)) {
+    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       try {
         return await this.port.revokeLease(this.lease);
       } catch (error) {

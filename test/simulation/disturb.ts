@@ -6,9 +6,9 @@ import type { Simulation } from './simulate.js';
 /** Lets the faults of the scenario happen, each at its random time. */
 export function disturb(simulation: Simulation): void {
   const { scenario, world, random } = simulation;
-  for (const fault of FAULTS) {
-    for (let left = scenario.faults[fault]; left > 0; left--) {
-      world.at(random.between(0, scenario.span), () => ACTIONS[fault](simulation));
+  for (const kind of FAULTS) {
+    for (let left = scenario.faults[kind]; left > 0; left--) {
+      world.at(random.between(0, scenario.span), () => ACTIONS[kind](simulation));
     }
   }
 }

@@ -38,4 +38,4 @@ for (; current < to; current++) {
   }
   if (violations.length > 0) found.failures.push({ seed: current, violations });
 }
-parentPort?.postMessage(found);
+parentPort!.postMessage(found, []);

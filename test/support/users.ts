@@ -42,7 +42,8 @@ export function signedTokens(ttl: string): string[] {
 export async function tokensExpired(endpoint: string): Promise<void> {
   const ask = async (path: string, body: object, headers: Record<string, string> = {}) => {
     const answer = await fetch(`${endpoint}/v3/${path}`, { method: 'POST', body: JSON.stringify(body), headers });
-    return (await answer.json()) as { token?: string; error?: string };
+    const { token, error, message } = (await answer.json()) as { token?: string; error?: string; message?: string };
+    return { token, error: message ?? error }; // newer servers call it a message
   };
   const { token, error: refusal } = await ask('auth/authenticate', { name: APP.username, password: APP.password });
   if (token === undefined) throw new Error(`no token to look at: ${refusal}`);
