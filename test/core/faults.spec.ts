@@ -10,6 +10,7 @@ import {
 import { PortWrapper } from '../../lib/core/port-wrapper.js';
 import { LockService, type Lock } from '../../lib/index.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
+import { random } from '../support/random.js';
 
 /**
  * Every request of every kind may be lost, or its answer, or be applied late, and every stream may break or lose its
@@ -17,17 +18,6 @@ import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
  */
 const SEED = Number(process.env.FAULT_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const RUNS = Number(process.env.FAULT_RUNS ?? 4);
-
-/** A small generator of random numbers below 1 that can be repeated (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 class Unreliable extends PortWrapper {
   /** How many of a hundred requests fail. */
