@@ -259,7 +259,7 @@ class Checker {
     const known = ['busy', 'timeout', 'unreachable', 'permission', 'no-space', 'closed'];
     if (!known.includes(why)) this.#bad(11, `call ${number} ends with ${why}`);
     call.state = 'over';
-    if (call.how !== 'try' || call.isDisturbed || call.hadCompany || this.#faults.size > 0) return;
+    if (call.how !== 'try' || why !== 'busy' || call.isDisturbed || call.hadCompany || this.#faults.size > 0) return;
     const put = this.#lastPuts.get(`${call.process} ${call.name}`) ?? -1;
     if (put > call.place) this.#bad(10, `call ${number}, which is refused, has put a key`);
   }
