@@ -181,12 +181,9 @@ export class Line {
     // Nobody gets a lock with no time left on it: if the session is lost just now, all have arrived again.
     if (!session.alive || ticket.over.isSet) return;
     const { holding } = this.tickets;
-    if (holding) {
-      // Two of ours cannot be the first: the key of the older one was deleted by hand.
-      const gone = holding.revision < ticket.revision ? holding : ticket;
-      this.lost(gone, 'force-released');
-      if (ticket.over.isSet) return;
-    }
+    // Two of ours cannot be the first: the key of the older one was deleted by hand.
+    if (holding) this.lost(holding.revision < ticket.revision ? holding : ticket, 'force-released');
+    if (ticket.over.isSet) return;
     const token = this.#tokens.next(ticket.firstAt);
     if (!token) {
       const advanced = until(session.advance(), ticket.over).then((revision) => void (ticket.firstAt = revision));

@@ -3,6 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
+import { SystemClock } from '../../lib/core/clock.js';
+import { atMost } from '../../lib/core/latch.js';
 import { Etcd3Port } from '../../lib/etcd/etcd3-port.js';
 import { LockService } from '../../lib/index.js';
 import { startCluster } from '../support/cluster.js';
@@ -72,7 +74,7 @@ test(
     await harass(world, SEED, CALM_SECONDS, ['operator']);
 
     resource.finish();
-    await Promise.race([Promise.all(slots.map(({ exited }) => exited)), sleep(RECOVERY)]);
+    await atMost(new SystemClock(), RECOVERY, Promise.all(slots.map(({ exited }) => exited)));
     const keys = async () => (await etcd.range({ key: namespace, end: `${namespace.slice(0, -1)}0` })).kvs;
     await eventually(async () => expect(await keys()).toEqual([]), RECOVERY).catch(() => {});
     history.push({ kind: 'left', keys: (await keys()).map(({ key }) => key) });

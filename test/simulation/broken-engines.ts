@@ -146,7 +146,7 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
   },
   {
     name: 'leaves the ticket of a caller who has gone',
-    breaks: [8, 11, 14],
+    breaks: [8, 9, 11, 14],
     edits: [
       { file: 'line.ts', find: "if (isLast && ticket.isPut) void this.#discard(ticket, 'abandoned');", replace: '' },
     ],

@@ -23,7 +23,7 @@ const [grants, samples] = [Number(values.grants), Number(values.samples)];
  * run.
  */
 const MOST_PER_GRANT = 3 + 2_000_000 / grants;
-/** What is just being closed may take so long, in milliseconds. */
+/** What is just being closed, or is opened with the first renewal, may take so long, in milliseconds. */
 const PATIENCE = 10_000;
 
 Logger.overrideLogger(false);
@@ -31,7 +31,7 @@ if (!global.gc) throw new Error('run it with node --expose-gc');
 const etcd = await startEtcd();
 // A short TTL, because it is the audit, three times in a TTL, that notices a deleted key.
 const options = { hosts: etcd.endpoint, ttl: 5_000, connectTimeout: 60_000, shutdownTimeout: 0 };
-const owner = await LockService.connect({ ...options, ttl: 60_000 });
+const owner = await LockService.connect({ ...options, ttl: 24_000 });
 await owner.acquire(BUSY);
 const services = [await LockService.connect(options), await LockService.connect(options)];
 const sessions = [owner, ...services].length;
