@@ -179,7 +179,7 @@ class Checker {
   #olderThanHolders(call: Call, { token }: Of<'granted'>): void {
     for (const other of this.#calls.values()) {
       if (other === call || other.name !== call.name || other.state !== 'granted') continue;
-      if (this.#process(other.process).state !== 'running') continue;
+      if (this.#process(other.process).state !== 'running' || this.#endedLeases.has(other.grant!.lease)) continue;
       if (this.#isExplained(other.grant!) || other.grant!.token > token) continue;
       this.#bad(4, `call ${call.call}, whose key is gone, has a token from after that of the holder ${other.call}`);
     }
