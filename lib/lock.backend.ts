@@ -15,12 +15,13 @@ export interface Backend {
   watchMux?: boolean;
 }
 
+/** So many signs of life of the stream of watches are asked for in one TTL, at least. */
+const PINGS_PER_TTL = 5;
 /**
- * Milliseconds between two signs of life of the stream of watches; with a short TTL it is the share of the TTL. Three of
- * them pass until a silent stream is given up, and who waits behind a member that hangs is to be served within 3 s.
+ * Milliseconds between two of them while somebody waits, at most. Three pass until a silent stream is given up, and who
+ * waits behind a member that hangs is to be served within 3 s.
  */
 const PING_PERIOD = 600;
-const PINGS_PER_TTL = 5;
 
 export function openBackend(
   { hosts, credentials, auth, grpcOptions, ttl }: ResolvedOptions,
@@ -34,7 +35,8 @@ export function openBackend(
       ...(auth && { auth }),
       ...(grpcOptions && { grpcOptions }),
     });
-  if (watchMux) opened = new WatchMux(opened, clock, Math.min(PING_PERIOD, ttl / PINGS_PER_TTL));
+  const idlePeriod = ttl / PINGS_PER_TTL;
+  if (watchMux) opened = new WatchMux(opened, clock, Math.min(PING_PERIOD, idlePeriod), idlePeriod);
   if (batching) opened = new Batching(opened, clock);
   return { port: opened, clock };
 }

@@ -15,14 +15,16 @@ export class WatchMux extends PortWrapper {
   constructor(
     inner: EtcdPort,
     readonly clock: Clock,
-    /** Milliseconds between two signs of life. */
+    /** Milliseconds between two signs of life, while somebody waits. */
     readonly pingPeriod: number,
+    /** The same while there is one branch, that of a session for its guard: there are many more such processes. */
+    readonly idlePeriod = pingPeriod,
   ) {
     super(inner);
   }
 
   override watch(listener: WatchListener): WatchStream {
-    this.#current ??= new Trunk(this.inner, this.clock, this.pingPeriod, (trunk) => {
+    this.#current ??= new Trunk(this, (trunk) => {
       if (this.#current === trunk) this.#current = undefined;
     });
     return this.#current.branch(listener);
@@ -45,12 +47,12 @@ class Trunk {
   readonly #watches = new Map<number, { branch: Branch; id: number }>();
   #lastId = 0;
   #unanswered = 0;
-  #stopPing!: () => void;
+  #stopPing = (): void => {};
+  /** Whether the next sign of life is asked for as if nobody waited. */
+  #isIdle = true;
 
   constructor(
-    port: EtcdPort,
-    readonly clock: Clock,
-    readonly pingPeriod: number,
+    readonly mux: WatchMux,
     /** Called when nobody may join any more. */
     readonly onRetired: (trunk: Trunk) => void,
   ) {
@@ -61,7 +63,7 @@ class Trunk {
         if (watch) tell(watch.branch, watch.id, ...rest);
       };
     };
-    this.#stream = port.watch({
+    this.#stream = mux.inner.watch({
       created: heard(({ listener }, id, revision) => listener.created(id, revision)),
       events: heard(({ listener }, id, events) => listener.events(id, events)),
       canceled: heard((branch, id, error) => {
@@ -82,6 +84,7 @@ class Trunk {
   branch(listener: WatchListener): WatchStream {
     const branch: Branch = { listener, ids: new Map() };
     this.#branches.add(branch);
+    if (this.#isIdle) this.#armPing();
     return {
       create: ({ id, ...watch }) => {
         const trunkId = ++this.#lastId;
@@ -111,7 +114,10 @@ class Trunk {
   }
 
   #armPing(): void {
-    this.#stopPing = this.clock.after(this.pingPeriod, () => {
+    const { clock, pingPeriod, idlePeriod } = this.mux;
+    this.#stopPing();
+    this.#isIdle = this.#branches.size <= 1;
+    this.#stopPing = clock.after(this.#isIdle ? idlePeriod : pingPeriod, () => {
       // A newer etcd answers only where something is watched: without a watch its silence means nothing.
       if (this.#watches.size === 0) this.#unanswered = 0;
       if (this.#unanswered === MISSES) {

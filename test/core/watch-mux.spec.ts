@@ -175,3 +175,22 @@ test('who closes while he is told disturbs nobody', async () => {
   streams.listeners[0]!.ended(new EtcdError('unreachable', 'broken'));
   expect(heard).toEqual(['unreachable']);
 });
+
+test('a stream is asked less often as long as there is one branch of it', async () => {
+  port = new WatchMux(streams, clock, 1_000, 5_000);
+  const { stream } = watch('a');
+  await clock.advance(10_000);
+  expect(streams.pings).toBe(2);
+  const others = () => watch('b').stream.close();
+  // Whoever comes and goes does not put it off.
+  for (let i = 0; i < 20; i++) {
+    others();
+    await clock.advance(100);
+  }
+  expect(streams.pings).toBeGreaterThanOrEqual(3);
+  watch('c');
+  const before = streams.pings;
+  await clock.advance(10_000);
+  expect(streams.pings - before).toBeGreaterThanOrEqual(9);
+  stream.close();
+});

@@ -16,7 +16,7 @@ export interface Engine {
 export const NAMESPACE = 'locks/';
 
 export function startEngine(network: Network, machine: Machine, ttl: number): Engine {
-  const port = new Batching(new WatchMux(network, machine, ttl / 5), machine);
+  const port = new Batching(new WatchMux(network, machine, Math.min(600, ttl / 5), ttl / 5), machine);
   const sessions = new SessionKeeper(port, machine, { ttl, namespace: NAMESPACE });
   const owner = ownerValue('host', network.process);
   const queue = new LockQueue(port, machine, sessions, { owner, maxWaiters: 1_000, connectTimeout: 5_000 });
