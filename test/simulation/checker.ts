@@ -287,6 +287,11 @@ class Checker {
     const ticket = this.#keys.get(key);
     this.#keys.delete(key);
     if (!ticket) return;
+    const isHead = [...this.#keys.values()].every(
+      ({ name, revision: its }) => name !== ticket.name || its > ticket.revision,
+    );
+    // The one that could have had the lock has gone, and it is the turn of another one.
+    if (isHead && this.#freeSince.has(ticket.name)) this.#freeSince.set(ticket.name, this.#at);
     if (entry.by !== 'process') {
       this.#gone.set(key, { by: entry.by, revision });
       if (entry.by === 'operator') this.#process(ticket.process).deletedAt = this.#place;
