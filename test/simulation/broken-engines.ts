@@ -194,4 +194,15 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
       },
     ],
   },
+  {
+    name: 'takes two of its own tickets for the first',
+    breaks: [4],
+    edits: [
+      {
+        file: 'line.ts',
+        find: "    if (holding) this.lost(holding.revision < ticket.revision ? holding : ticket, 'force-released');\n",
+        replace: '',
+      },
+    ],
+  },
 ];
