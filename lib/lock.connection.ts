@@ -1,7 +1,7 @@
 import type { IOptions } from 'etcd3';
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { badOption, show } from './lock.errors.js';
+import { badOption } from './lock.errors.js';
 
 /** Checks the options that say how to reach etcd: what etcd3 and gRPC would refuse late, or in words of their own. */
 export function checkConnection({ hosts, credentials, auth, grpcOptions }: Partial<IOptions>): void {
@@ -28,10 +28,11 @@ function checkHosts(hosts: unknown): void {
   const list: unknown[] = Array.isArray(hosts) ? hosts : [hosts];
   if (list.length > 0 && list.every(isHost)) return;
   const accepted = 'one or more addresses like "http://127.0.0.1:2379", without a path';
-  if (list.some((host) => show(host).includes('@'))) {
-    // It may have a password in it, also as a `URL`, and that is not for the log.
-    throw badOption('hosts', accepted, 'one with a user', ' User and password are given as auth.');
-  }
+  // It may have a password in it, also as a `URL`, and that is not for the log.
+  const auth = ' User and password are given as auth.';
+  const other = list.find((host) => typeof host === 'object' && host !== null);
+  if (other) throw badOption('hosts', accepted, other instanceof URL ? 'a URL object' : fieldsOf(other), auth);
+  if (list.some((host) => String(host).includes('@'))) throw badOption('hosts', accepted, 'one with a user', auth);
   const hint = typeof hosts === 'string' && hosts.includes(',') ? ' Several members are given as an array.' : '';
   throw badOption('hosts', accepted, hosts, hint);
 }

@@ -150,19 +150,16 @@ export function badOption(name: string, accepted: string, value: unknown, hint =
 /** A value for a message: in one line, not too long, and whatever its own code does when it is looked at. */
 export function show(value: unknown): string {
   if (typeof value === 'function') return 'a function';
+  if (typeof value === 'string') return JSON.stringify(short(value));
   try {
-    if (typeof value === 'string')
-      return JSON.stringify(value.length > LONGEST ? `${value.slice(0, LONGEST)}…` : value);
-    return inspect(value, {
-      depth: 1,
-      breakLength: Infinity,
-      compact: true,
-      maxArrayLength: 10,
-      maxStringLength: LONGEST,
-    });
+    return short(inspect(value, { depth: 1, breakLength: Infinity, maxArrayLength: 10 }).replace(/\s*\n\s*/g, ' '));
   } catch {
     return 'a value that cannot be shown';
   }
+}
+
+function short(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 
 /** So many characters of a text are shown. */

@@ -13,6 +13,9 @@ interface Evidence {
  * later leader was elected before it was sent, and a leader gives every lease a whole TTL when it is elected. Hence the
  * lease exists for a TTL from the renewal or from the witness, whichever was sent first; and an answer from an older
  * term than that of the latest witness counts for nothing.
+ *
+ * A write is a sure witness. A read is one unless the member that answered it was paused just then and is older than
+ * 3.4.42 or 3.5.28 (https://github.com/etcd-io/etcd/issues/20418).
  */
 export class Deadline {
   #at: number;
@@ -32,12 +35,16 @@ export class Deadline {
     return this.#at;
   }
 
-  /** The lease was renewed. Says whether the answer counts. */
-  renewed(renewal: Evidence): boolean {
-    if (this.#witness && renewal.raftTerm < this.#witness.raftTerm) return false;
+  /** Whether an answer is from a leader who has been replaced, and so counts for nothing. */
+  isOutdated(raftTerm: bigint): boolean {
+    return this.#witness !== undefined && raftTerm < this.#witness.raftTerm;
+  }
+
+  /** The lease was renewed. */
+  renewed(renewal: Evidence): void {
+    if (this.isOutdated(renewal.raftTerm)) return;
     this.#renewal = renewal;
     this.#move();
-    return true;
   }
 
   /** A majority of the members has agreed to something. */
@@ -49,7 +56,7 @@ export class Deadline {
 
   #move(): void {
     const [renewal, witness] = [this.#renewal, this.#witness];
-    if (!renewal || !witness || renewal.raftTerm < witness.raftTerm) return;
+    if (!renewal || !witness || this.isOutdated(renewal.raftTerm)) return;
     this.#at = Math.max(this.#at, Math.min(renewal.sentAt, witness.sentAt) + this.ttl);
   }
 }

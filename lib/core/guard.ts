@@ -126,7 +126,7 @@ export class Guard {
       } catch (error) {
         this.#rethrowUnlessUnknown(error);
         // Who is refused at once needs no more time.
-        if (clock.now() - sentAt >= timeout) timeout = Math.min(timeout * 2, LONGEST_ATTEMPT);
+        if (clock.now() - sentAt >= timeout / 2) timeout = Math.min(timeout * 2, LONGEST_ATTEMPT);
         await sleep(clock, RETRY_PAUSE, lost);
       }
     }

@@ -1,5 +1,5 @@
 import type { Clock } from './clock.js';
-import type { EtcdPort, KeepAliveStream } from './port.js';
+import { isUnreachable, type EtcdPort, type KeepAliveStream } from './port.js';
 
 /** A renewal that was asked for at `sentAt`, and what etcd answered. */
 export interface Renewed {
@@ -14,6 +14,8 @@ export interface Renewing {
   readonly port: EtcdPort;
   readonly clock: Clock;
   readonly lease: bigint;
+  /** Compares clocks: what is given up is not asked for any more. */
+  readonly alive: boolean;
   /** Milliseconds between two questions. */
   readonly period: number;
   /** What etcd answered to a keep-alive. */
@@ -27,7 +29,7 @@ export interface Renewing {
  * has to be half a period, or the second question would come too late.
  */
 const STALLED_AFTER = 1_000;
-/** Pause before the next question when one has come to nothing, in milliseconds. */
+/** Pause before both are asked again when one of them has come to nothing, in milliseconds: they count together. */
 const PAUSE = 200;
 
 /**
@@ -38,6 +40,8 @@ export class Renewal {
   #stream: KeepAliveStream | undefined;
   /** Send times of the questions on this stream that were not answered yet, oldest first. */
   #sent: number[] = [];
+  /** How many questions there were. */
+  #asked = 0;
   #stopped = false;
   #stopBeat: () => void = () => {};
   #stopStall: () => void = () => {};
@@ -62,6 +66,7 @@ export class Renewal {
 
   #ask(): void {
     this.#stopPause();
+    if (!this.session.alive) return;
     this.#stream ??= this.session.port.keepAlive({
       answered: ({ ttl, raftTerm }) => this.#answered(ttl * 1000, raftTerm),
       ended: () => this.#reopen(),
@@ -69,7 +74,11 @@ export class Renewal {
     this.#sent.push(this.session.clock.now());
     this.#stream.send(this.session.lease);
     if (this.#sent.length === 1) this.#armStall();
-    this.session.witness().catch(() => this.#askSoon());
+    const number = ++this.#asked;
+    this.session.witness().catch((error: unknown) => {
+      // Refused, it would be again; and if it was asked again meanwhile, that one counts.
+      if (number === this.#asked && isUnreachable(error)) this.#askSoon();
+    });
   }
 
   #answered(ttl: number, raftTerm: bigint): void {

@@ -26,9 +26,9 @@ const REVOKE_TIMEOUT = 2_000;
 const RETRY_PAUSE = 200;
 /** It doubles up to this one: what is given back during an outage is free soon after it. */
 const LONGEST_PAUSE = 1_000;
-/** So much earlier than etcd this side gives up: for clocks that run apart and timers that are late. */
+/** So much earlier than etcd this side gives up, because clocks run apart: many times what they may. */
 const MARGIN = 0.02;
-/** In milliseconds. */
+/** But so many milliseconds at least, because timers are late. */
 const LEAST_MARGIN = 250;
 
 export interface SessionOptions {
@@ -121,13 +121,14 @@ export class Session implements Guarded, Audited, Renewing {
   }
 
   renewed({ sentAt, raftTerm, ttl }: Renewed): void {
-    if (!this.alive) return;
     // What a leader of the past says counts neither for the lease nor against it.
-    if (this.#deadline.renewed({ sentAt, raftTerm }) && ttl === 0) this.revoked();
+    if (!this.alive || this.#deadline.isOutdated(raftTerm)) return;
+    if (ttl > 0) this.#deadline.renewed({ sentAt, raftTerm });
+    else this.revoked();
   }
 
   witnessed(sentAt: number, { raftTerm }: Header): void {
-    this.#deadline.witnessed({ sentAt, raftTerm });
+    if (this.alive) this.#deadline.witnessed({ sentAt, raftTerm });
   }
 
   /** The read of the guard tells of a lost lease as well. */
@@ -142,11 +143,11 @@ export class Session implements Guarded, Audited, Renewing {
    * Deletes a key, and goes on trying until etcd has confirmed it or the session is over, which deletes it as well.
    * `fence`: the put of the key has an unknown outcome and may still be under way. The delete does not wait for the
    * fence, because etcd takes deletes also when it is full; but only one that comes after the fence is the last. A key
-   * whose delete may still be under way as well, when another one was confirmed, is not used again. `witness` is a key that
+   * whose delete may still be under way as well, when another one was confirmed, is not used again. `along` is a key that
    * is read along; says whether it was there, if etcd has answered.
    */
-  async discard(key: string, fence = false, witness?: string): Promise<boolean | undefined> {
-    const read = witness === undefined ? [] : [{ range: { key: witness, keysOnly: true } }];
+  async discard(key: string, fence = false, along?: string): Promise<boolean | undefined> {
+    const read = along === undefined ? [] : [{ range: { key: along, keysOnly: true } }];
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       const fenced = !fence || (await this.#isFenced());
       try {

@@ -17,7 +17,7 @@ export class WatchMux extends PortWrapper {
     readonly clock: Clock,
     /** Milliseconds between two signs of life, while somebody waits. */
     readonly pingPeriod: number,
-    /** The same while there is one branch, that of a session for its guard: there are many more such processes. */
+    /** The same while there is one branch, that of a session for its guard: most processes wait for nothing. */
     readonly idlePeriod = pingPeriod,
   ) {
     super(inner);
@@ -118,7 +118,7 @@ class Trunk {
     this.#stopPing();
     this.#isIdle = this.#branches.size <= 1;
     this.#stopPing = clock.after(this.#isIdle ? idlePeriod : pingPeriod, () => {
-      // A newer etcd answers only where something is watched: without a watch its silence means nothing.
+      // From 3.5 on etcd answers only where something is watched: without a watch its silence means nothing.
       if (this.#watches.size === 0) this.#unanswered = 0;
       if (this.#unanswered === MISSES) {
         this.#close('stalled');

@@ -53,7 +53,7 @@ export class Duplex<Request, Response> {
   #fail(error: EtcdError): void {
     if (this.#done) return;
     this.close();
-    if (error.code === 'unreachable') void this.endpoint.failed();
+    if (error.code === 'unreachable') this.endpoint.failed();
     this.onEnd(error);
   }
 }

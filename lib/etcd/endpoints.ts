@@ -9,8 +9,8 @@ export type EtcdConnection = Omit<IOptions, 'faultHandling' | 'defaultCallOption
 /** One member of the cluster, as long as it works. */
 export interface Endpoint {
   readonly client: Etcd3;
-  /** Lets the next request go to another member. Resolves when that is found; never rejects. */
-  failed(): Promise<void>;
+  /** Lets the next requests go to another member. */
+  failed(): void;
   /** Lets the next request log in anew. */
   loggedOut(): void;
 }
@@ -43,7 +43,6 @@ export class Endpoints {
   readonly #all = new Set<Etcd3>();
   readonly #hosts: readonly string[];
   #index: number;
-  /** The search for another member, while it goes on. */
   #moving: Promise<void> | undefined;
   #closed = false;
 
@@ -57,14 +56,18 @@ export class Endpoints {
     return this.#hosts.length;
   }
 
+  /** The search for another member, while it goes on: who waits for it does not go to one that hangs. Never rejects. */
+  get moving(): Promise<void> | undefined {
+    return this.#moving;
+  }
+
   current(): Endpoint {
     const index = this.#index;
     const client = this.#client(index);
-    const failed = async (): Promise<void> => {
+    const failed = (): void => {
       // Only the first of many failures moves on: the others are about the same member.
-      const isFirst = this.#index === index && !this.#closed;
-      if (isFirst) this.#moving ??= this.#move(index).finally(() => (this.#moving = undefined));
-      await this.#moving;
+      if (this.#index !== index || this.#closed || this.count === 1) return;
+      this.#moving ??= this.#move(index).finally(() => (this.#moving = undefined));
     };
     // etcd3 keeps its token for good, and has no call that makes it ask for another one.
     const loggedOut = (): void => {
@@ -80,22 +83,29 @@ export class Endpoints {
 
   /**
    * Not simply to the next one: while a leader that hangs is being replaced, every other member fails as well, and each
-   * turn that came back to the hung one would cost a whole deadline. If none gives a sign of life, it is the next one.
+   * turn that came back to the hung one would cost a whole deadline. If no other one gives a sign of life, it is the same
+   * one, and if that does not either, the next one.
    */
   async #move(from: number): Promise<void> {
     const others = Array.from({ length: this.count - 1 }, (_, i) => (from + 1 + i) % this.count);
     this.#index = others[0] ?? from;
-    this.#index = await Promise.any(others.map((other) => this.#probe(other))).catch(() => this.#index);
+    this.#index = await Promise.any(others.map((other) => this.#probe(other)))
+      .catch(() => this.#probe(from))
+      .catch(() => this.#index);
   }
 
   /** Rejects unless the member answers, whatever it says, to a question for which it needs no other member. */
   async #probe(index: number): Promise<number> {
-    const { kv } = this.#client(index);
+    // Without a login, for which it would need them. That the read is refused then is an answer as well.
+    const client = this.#connect(this.#hosts[index]!, 'anonymous');
     const request = { key: Buffer.from('alive'), serializable: true, keys_only: true };
     try {
-      await kv.range(request, { interceptors: [], deadline: Date.now() + PROBE_TIMEOUT });
+      await client.kv.range(request, { interceptors: [], deadline: Date.now() + PROBE_TIMEOUT });
     } catch (error) {
       if (etcdError(error).code === 'unreachable') throw error;
+    } finally {
+      client.close();
+      this.#all.delete(client);
     }
     return index;
   }
@@ -104,9 +114,11 @@ export class Endpoints {
     return (this.#clients[index] ??= this.#connect(this.#hosts[index]!));
   }
 
-  #connect(host: string): Etcd3 {
+  #connect(host: string, as?: 'anonymous'): Etcd3 {
+    const { auth, ...options } = this.options;
     const client = new Etcd3({
-      ...this.options,
+      ...options,
+      ...(auth && !as && { auth }),
       hosts: host,
       grpcOptions: {
         // etcd cuts the connection of a client that pings more often than every 5 s.
@@ -115,7 +127,7 @@ export class Endpoints {
         // gRPC would wait up to two minutes before it tries a member again that has just been restarted.
         'grpc.initial_reconnect_backoff_ms': 100,
         'grpc.max_reconnect_backoff_ms': 1_000,
-        ...this.options.grpcOptions,
+        ...options.grpcOptions,
       },
       // etcd3 repeats every call, also transactions, and shuts out a member for 5 s after three errors. Both are wrong
       // for locks: what may be repeated, and for how long, is decided by the port and the engine.

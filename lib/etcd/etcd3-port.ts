@@ -163,6 +163,7 @@ export class Etcd3Port implements EtcdPort {
   ): Promise<T> {
     const attempts = mode === 'once' ? 1 : this.#endpoints.count + 1;
     for (let attempt = 1, logins = 0; ; attempt++) {
+      if (this.#endpoints.moving) await this.#endpoints.moving;
       if (this.#closed) throw closed();
       const endpoint = this.#endpoints.current();
       try {
@@ -176,8 +177,8 @@ export class Etcd3Port implements EtcdPort {
           continue;
         }
         if (error.code !== 'unreachable') throw error;
-        await endpoint.failed();
-        if (attempt === attempts) throw this.#closed ? closed() : error;
+        endpoint.failed();
+        if (attempt === attempts) throw error;
       }
     }
   }
@@ -198,7 +199,7 @@ export class Etcd3Port implements EtcdPort {
   }
 
   #drop(stream: Pick<Duplex<unknown, unknown>, 'endpoint' | 'close'>, stalled?: 'stalled'): void {
-    if (stalled) void stream.endpoint.failed();
+    if (stalled) stream.endpoint.failed();
     this.#streams.delete(stream);
     stream.close();
   }

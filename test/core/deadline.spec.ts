@@ -34,9 +34,11 @@ test.each([
 test('does not move by what an old leader says, before or after its successor is known', () => {
   const after = granted();
   after.witnessed({ sentAt: 50, raftTerm: 3n });
-  expect(after.renewed({ sentAt: 60, raftTerm: 2n })).toBe(false);
+  expect(after.isOutdated(2n)).toBe(true);
+  after.renewed({ sentAt: 60, raftTerm: 2n });
   const before = granted();
-  expect(before.renewed({ sentAt: 60, raftTerm: 2n })).toBe(true); // nobody can know yet
+  expect(before.isOutdated(2n)).toBe(false); // nobody can know yet
+  before.renewed({ sentAt: 60, raftTerm: 2n });
   before.witnessed({ sentAt: 50, raftTerm: 3n });
   expect([after.at, before.at]).toEqual([100, 100]);
 });
@@ -45,8 +47,9 @@ test('takes no witness from an old leader for a newer one', () => {
   const deadline = granted();
   deadline.witnessed({ sentAt: 50, raftTerm: 3n });
   deadline.witnessed({ sentAt: 60, raftTerm: 2n });
-  expect(deadline.renewed({ sentAt: 60, raftTerm: 2n })).toBe(false);
-  expect(deadline.renewed({ sentAt: 60, raftTerm: 3n })).toBe(true);
+  deadline.renewed({ sentAt: 60, raftTerm: 2n });
+  expect(deadline.at).toBe(100);
+  deadline.renewed({ sentAt: 60, raftTerm: 3n });
   expect(deadline.at).toBe(150);
 });
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Latch } from '../../lib/core/latch.js';
-import type { TxnRequest } from '../../lib/core/port.js';
+import { EtcdError, type TxnRequest } from '../../lib/core/port.js';
 import { Session } from '../../lib/core/session.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
 import { FaultPort, puts } from '../support/fault-port.js';
@@ -94,7 +94,43 @@ describe('the deadline', () => {
   });
 });
 
+describe('after the deadline', () => {
+  test('a witness that was slow revives nothing', async () => {
+    const session = await open();
+    const range = port.range.bind(port);
+    const answers: (() => void)[] = [];
+    port.range = async (request) => {
+      await new Promise<void>((resolve) => answers.push(resolve));
+      return await range(request);
+    };
+    await clock.advance(3_400); // it is renewed, and nothing bears that out
+    clock.freeze(7_000);
+    for (const answer of answers) answer();
+    await calm();
+    expect(session.alive).toBe(false);
+  });
+
+  test('a process that was stopped asks for no renewal', async () => {
+    await open();
+    clock.freeze(20_000);
+    await clock.advance(0); // the timer of the renewal comes before that of the deadline
+    expect(port.keepAliveStreams).toBe(0);
+  });
+});
+
 describe('renewals', () => {
+  test('are asked for again once, also if their witnesses stay away as well', async () => {
+    await open();
+    port.range = async () => {
+      await new Promise<void>((resolve) => clock.after(1_500, resolve));
+      throw new EtcdError('unreachable', 'no answer (by the test)');
+    };
+    port.muteKeepAlive = true;
+    await clock.advance(9_000);
+    // From 3.3 s on, one each 1.2 s: a silent stream takes a second, and then there is a pause.
+    expect(port.keepAliveStreams).toBe(5);
+  });
+
   test('that are not answered within a second are asked again on another stream', async () => {
     const session = await open();
     port.muteKeepAlive = true;

@@ -173,7 +173,7 @@ describe('the start fails', () => {
     [{ hosts: 'http://a:0' }, 'got "http://a:0"'],
     [{ hosts: ['http://a:65536'] }, "got [ 'http://a:65536' ]"],
     [{ hosts: [5n] }, 'got [ 5n ]'],
-    [{ hosts: new URL('http://a:1') }, 'without a path, got URL'],
+    [{ hosts: new URL('http://a:1') }, 'without a path, got "a URL object"'],
     [{ hosts: 'http://app:secret@a:2379' }, 'got "one with a user". User and password are given as auth.'],
     [{ namespace: 'n'.repeat(1025) }, 'Option "namespace" must be no longer than 1024 characters, got 1025.'],
     [{ waitTimeout: Object.create(null) }, 'got [Object: null prototype] {}'],

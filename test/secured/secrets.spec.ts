@@ -139,6 +139,8 @@ describe('no error and no line of the log has', () => {
     ['several addresses with a password', { hosts: ['http://127.0.0.1:2379', `app:${WRONG}@127.0.0.1:2379`] }],
     ['several addresses as one text', { hosts: `http://a:1,http://app:${WRONG}@127.0.0.1:2379` }],
     ['an address as an object', { hosts: { url: `http://app:${WRONG}@127.0.0.1:2379` } }],
+    ['an address with a long password', { hosts: `http://app:${'x'.repeat(300)}${WRONG}@127.0.0.1:2379` }],
+    ['an address with its parts in an object', { hosts: [{ host: 'a', password: WRONG }] }],
     ['an address as an URL', { hosts: new URL(`http://app:${WRONG}@127.0.0.1:2379`) }],
     ['an address instead of options', `http://app:${WRONG}@127.0.0.1:2379`],
     ['addresses instead of options', [`http://app:${WRONG}@127.0.0.1:2379`]],

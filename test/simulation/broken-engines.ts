@@ -49,10 +49,9 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
     edits: [
       {
         file: 'deadline.ts',
-        find: '    if (this.#witness && renewal.raftTerm < this.#witness.raftTerm) return false;\n',
-        replace: '',
+        find: 'this.#witness !== undefined && raftTerm < this.#witness.raftTerm',
+        replace: 'false',
       },
-      { file: 'deadline.ts', find: ' || renewal.raftTerm < witness.raftTerm', replace: '' },
     ],
   },
   {
