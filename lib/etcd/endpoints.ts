@@ -1,6 +1,7 @@
 import { InterceptingCall, type CallOptions, type Interceptor } from '@grpc/grpc-js';
 import { noop } from 'cockatiel';
 import { Etcd3, type IOptions } from 'etcd3';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { etcdError } from './etcd-error.js';
 
 /** How to reach etcd: the options of etcd3, less those that the fault policies of this package decide. */
@@ -32,6 +33,10 @@ const LOGIN_TIMEOUT = 2_000;
 /** How long a member may take to show that it does not hang, in milliseconds. */
 const PROBE_TIMEOUT = 500;
 
+/** Pause when no member gives a sign of life; it doubles up to the longest. In milliseconds. */
+const FIRST_PAUSE = 100;
+const LONGEST_PAUSE = 500;
+
 /**
  * The members of the cluster, one at a time: all requests go to one, chosen by chance, until it fails, and then to the
  * first other one that shows a sign of life. etcd3 itself throws dice for every call, so that with one member hanging
@@ -44,7 +49,10 @@ export class Endpoints {
   readonly #hosts: readonly string[];
   #index: number;
   #moving: Promise<void> | undefined;
-  #closed = false;
+  #pause = FIRST_PAUSE;
+  /** When the last pause ended. */
+  #pausedAt = -Infinity;
+  readonly #closing = new AbortController();
 
   constructor(readonly options: EtcdConnection) {
     this.#hosts = [options.hosts].flat();
@@ -66,7 +74,7 @@ export class Endpoints {
     const client = this.#client(index);
     const failed = (): void => {
       // Only the first of many failures moves on: the others are about the same member.
-      if (this.#index !== index || this.#closed || this.count === 1) return;
+      if (this.#index !== index || this.#closing.signal.aborted) return;
       this.#moving ??= this.#move(index).finally(() => (this.#moving = undefined));
     };
     // etcd3 keeps its token for good, and has no call that makes it ask for another one.
@@ -77,21 +85,35 @@ export class Endpoints {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#closing.abort();
     for (const client of this.#all) client.close();
   }
 
   /**
    * Not simply to the next one: while a leader that hangs is being replaced, every other member fails as well, and each
    * turn that came back to the hung one would cost a whole deadline. If no other one gives a sign of life, it is the same
-   * one, and if that does not either, the next one.
+   * one, and if that does not either, the next one, after a pause.
    */
   async #move(from: number): Promise<void> {
     const others = Array.from({ length: this.count - 1 }, (_, i) => (from + 1 + i) % this.count);
     this.#index = others[0] ?? from;
+    const same = this.#probe(from);
+    same.catch(() => {}); // it counts only if all others fail as well
     this.#index = await Promise.any(others.map((other) => this.#probe(other)))
-      .catch(() => this.#probe(from))
-      .catch(() => this.#index);
+      .catch(() => same)
+      .catch(() => this.#backOff());
+  }
+
+  /**
+   * What fails at once would be tried again at once, by everybody. The back-off of gRPC does not prevent that: etcd3
+   * leaves a channel in which a call has failed, and its back-off with it.
+   */
+  async #backOff(): Promise<number> {
+    const isNew = performance.now() - this.#pausedAt > 2 * LONGEST_PAUSE;
+    this.#pause = isNew ? FIRST_PAUSE : Math.min(2 * this.#pause, LONGEST_PAUSE);
+    await sleep(this.#pause, undefined, { signal: this.#closing.signal }).catch(() => {});
+    this.#pausedAt = performance.now();
+    return this.#index;
   }
 
   /** Rejects unless the member answers, whatever it says, to a question for which it needs no other member. */
