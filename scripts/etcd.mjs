@@ -158,6 +158,7 @@ export async function startEtcd(more = [], given) {
  * @typedef {object} Place
  * @property {string} endpoint
  * @property {string} peer
+ * @property {string} [advertised] where the other members look for it; default: the peer address
  * @property {string} data
  * @property {string} [health] where it says without TLS whether it is healthy; default: the endpoint
  */
@@ -176,7 +177,7 @@ export async function freePlace() {
  * @param {Place} place
  * @param {string[]} more more arguments
  */
-export async function launchEtcd({ endpoint, peer, data, health = endpoint }, more) {
+export async function launchEtcd({ endpoint, peer, advertised = peer, data, health = endpoint }, more) {
   const program = findProgram('etcd');
   if (!program) throw new Error(HOW_TO_GET_ETCD);
   const args = [
@@ -184,7 +185,7 @@ export async function launchEtcd({ endpoint, peer, data, health = endpoint }, mo
     ['--listen-client-urls', endpoint],
     ['--advertise-client-urls', endpoint],
     ['--listen-peer-urls', peer],
-    ['--initial-advertise-peer-urls', peer],
+    ['--initial-advertise-peer-urls', advertised],
     ['--log-level', 'error'],
     more,
   ].flat();
@@ -218,7 +219,9 @@ export async function answers(endpoint) {
   const url = endpoint.includes('://') ? endpoint : `http://${endpoint}`;
   try {
     const response = await fetch(`${url}/health`, { signal: AbortSignal.timeout(1_000) });
-    return response.ok && JSON.parse(await response.text()).health === 'true';
+    // Also of a refusal: what is not read keeps the connection.
+    const text = await response.text();
+    return response.ok && JSON.parse(text).health === 'true';
   } catch {
     return false;
   }

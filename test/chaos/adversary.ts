@@ -4,7 +4,7 @@ import type { Cluster } from '../support/cluster.js';
 import { eventually } from '../support/eventually.js';
 import { machineTime, type Fault, type Granted, type HistoryEvent } from './history.js';
 import { steps, type Step, type Track } from './plan.js';
-import type { Proxy } from './proxy.js';
+import type { Proxy } from '../support/proxy.js';
 
 /** The place of a worker: when it is killed, another one takes it, behind the same proxies. */
 export interface Slot {

@@ -13,7 +13,7 @@ import { harass } from './adversary.js';
 import { check, type Verdict } from './checker.js';
 import { CrewMember } from './crew.js';
 import type { HistoryEvent } from './history.js';
-import { Proxy } from './proxy.js';
+import { Proxy } from '../support/proxy.js';
 import { Resource } from './resource.js';
 
 /**

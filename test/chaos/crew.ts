@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Slot } from './adversary.js';
 import type { HistoryEvent } from './history.js';
-import type { Proxy } from './proxy.js';
+import type { Proxy } from '../support/proxy.js';
 
 const SCRIPT = fileURLToPath(new URL('worker.mjs', import.meta.url));
 

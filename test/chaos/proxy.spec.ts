@@ -2,9 +2,9 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.js';
-import { Proxy } from './proxy.js';
+import { Proxy } from '../support/proxy.js';
 
-/** What the links of chaos.spec.ts do. The server answers each message with the same one in capitals. */
+/** What the links of chaos.spec.ts and of test/cluster do. The server answers each message with the same one in capitals. */
 
 let proxy: Proxy;
 let client: Socket;
@@ -22,7 +22,7 @@ beforeEach(async () => {
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  proxy = await Proxy.start((server.address() as AddressInfo).port);
+  proxy = await Proxy.start((server.address() as AddressInfo).port, (said) => /^I am (\w+)/.exec(said)?.[1]);
   client = dial();
   stop = () => Promise.all([proxy.stop(), new Promise((resolve) => server.close(resolve))]);
 });
@@ -97,4 +97,43 @@ test('a delay keeps the order', async () => {
   for (const letter of 'abc') client.write(letter);
   await hears('ABC');
   expect(performance.now() - start).toBeGreaterThanOrEqual(200);
+});
+
+test('connections that were silenced stay so, and new ones are not harmed', async () => {
+  client.write('a');
+  await hears('A');
+  proxy.silence();
+  client.write('b');
+  await aWhile();
+  expect(atServer).toBe('a');
+  proxy.heal();
+  const closed = closing(client);
+  client = dial();
+  client.write('c');
+  await hears('C');
+  expect(atServer).toBe('ac');
+  expect(proxy.opened).toBe(2);
+  proxy.set('cut');
+  await closed;
+});
+
+test('who is excluded is reset, also when he comes again, as soon as he says who he is; nobody else is', async () => {
+  const other = client;
+  other.write('a');
+  await hears('A');
+  client = dial();
+  client.write('I am one');
+  await hears('I AM ONE');
+  const closed = closing(client);
+  proxy.exclude('one');
+  await closed;
+  client = dial();
+  client.write('I am one');
+  await closing(client);
+  expect(atServer).toBe('aI am one');
+  client = dial();
+  client.write('I am two');
+  await hears('I AM TWO');
+  expect(other.destroyed).toBe(false);
+  other.destroy();
 });

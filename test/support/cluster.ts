@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { answers, freePlace, launchEtcd } from '../../scripts/etcd.mjs';
 import { eventually } from './eventually.js';
+import { Proxy } from './proxy.js';
 
 /** What a member says about itself. */
 interface Status {
@@ -10,7 +11,13 @@ interface Status {
   term: string;
 }
 
-/** Several etcds that are one: its members can be paused, killed and started again, one by one. */
+/**
+ * What the requests of one member to another begin with. Only some have no name: probes, and the renewals of leases
+ * that a follower passes on to its leader, which it does until it has missed it for an election timeout.
+ */
+const SENDER = /^X-Server-From: ([\da-f]+)/im;
+
+/** Several etcds that are one: its members can be paused, killed, isolated and started again, one by one. */
 export interface Cluster {
   readonly endpoints: readonly string[];
   /** The index of the member that a majority take for the leader, and that runs itself; waits until there is one. */
@@ -22,7 +29,9 @@ export interface Cluster {
   kill(index: number): Promise<void>;
   /** Starts a member that was killed, with its old data and addresses. It is up when a majority is. */
   restart(index: number): Promise<void>;
-  /** Lets every member run again, and waits until all of them answer. */
+  /** Cuts a member off from the others, not from clients. Only in a cluster that was started with `links`. */
+  isolate(index: number): void;
+  /** Lets every member run again and reach the others, and waits until all of them answer. */
   heal(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -30,26 +39,31 @@ export interface Cluster {
 /** How often to look for free ports: somebody else may take one between the look and its use. */
 const ATTEMPTS = 3;
 
-/** Starts the members on free ports of the loopback interface, and waits until they have a leader. */
-export async function startCluster(size = 3, more: readonly string[] = []): Promise<Cluster> {
+/**
+ * Starts the members on free ports of the loopback interface, and waits until they have a leader. `links`: what they say
+ * to each other passes through this process, which must not be busy for long then.
+ */
+export async function startCluster(size = 3, more: readonly string[] = [], { links = false } = {}): Promise<Cluster> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await start(size, more);
+      return await start(size, more, links);
     } catch (error) {
       if (attempt === ATTEMPTS) throw error;
     }
   }
 }
 
-async function start(size: number, more: readonly string[]): Promise<Cluster> {
+async function start(size: number, more: readonly string[], hasLinks: boolean): Promise<Cluster> {
   const places = await Promise.all(Array.from({ length: size }, () => freePlace()));
   const endpoints = places.map(({ endpoint }) => endpoint);
-  const members = places.map(({ peer }, index) => `m${index}=${peer}`).join();
+  const links = await Promise.all(hasLinks ? places.map(linkTo) : []);
+  for (const [index, { port }] of links.entries()) places[index]!.advertised = `http://127.0.0.1:${port}`;
+  const members = places.map(({ peer, advertised = peer }, index) => `m${index}=${advertised}`).join();
   const running: (Awaited<ReturnType<typeof launchEtcd>> | undefined)[] = [];
   const launch = async (index: number) => {
     running[index] = await launchEtcd(places[index]!, ['--name', `m${index}`, '--initial-cluster', members, ...more]);
   };
-  /** Those that are paused or dead. Nobody asks them, because that would take as long as the patience for an answer. */
+  /** Those that are paused, dead or isolated. Nobody asks them, because that would take as long as the patience for an answer. */
   const silent = new Set<number>();
 
   const signal = (index: number, name: NodeJS.Signals) => {
@@ -73,6 +87,7 @@ async function start(size: number, more: readonly string[]): Promise<Cluster> {
   };
   const stop = async () => {
     await Promise.all(places.map((_, index) => kill(index)));
+    await Promise.all(links.map((link) => link.stop()));
     for (const { data } of places) rmSync(data, { recursive: true, force: true });
   };
   /** Of all members, as they have said; a paused one says nothing any more. */
@@ -92,8 +107,17 @@ async function start(size: number, more: readonly string[]): Promise<Cluster> {
       if (!found) throw new Error('the cluster has no leader');
       return found.index;
     }, 30_000);
+  const isolate = (index: number) => {
+    silent.add(index);
+    const name = BigInt(ids[index]!).toString(16);
+    for (const [to, link] of links.entries()) {
+      if (to === index) link.set('cut');
+      else link.exclude(name);
+    }
+  };
   const term = async () => (await lookForLeader())?.term;
   const heal = async () => {
+    for (const link of links) link.heal();
     for (const index of running.keys()) signal(index, 'SIGCONT');
     await Promise.all(places.map((_, index) => restart(index)));
     await eventually(async () => expectAll(await Promise.all(endpoints.map(answers))), 30_000);
@@ -108,7 +132,12 @@ async function start(size: number, more: readonly string[]): Promise<Cluster> {
     await stop();
     throw error;
   }
-  return { endpoints, leader, term, signal, kill, restart, heal, stop };
+  return { endpoints, leader, term, signal, kill, restart, isolate, heal, stop };
+}
+
+/** Stands in front of the address at which the other members reach one. */
+function linkTo({ peer }: { peer: string }): Promise<Proxy> {
+  return Proxy.start(Number(new URL(peer).port), (said) => SENDER.exec(said)?.[1]);
 }
 
 function expectAll(healthy: readonly boolean[]): void {
