@@ -10,6 +10,11 @@ import { Worker } from '../support/worker.js';
 
 /** Locks of real processes that are killed, stopped, blocked, or come to their end. */
 
+/** Of the workers, in milliseconds; see support/worker.ts. */
+const TTL = 2_000;
+/** For a busy machine, and for etcd, which looks for leases that have ended twice a second. */
+const A_FEW_SECONDS = 4_000;
+
 let namespace: string;
 let locks: LockService;
 let workers: Worker[];
@@ -43,6 +48,20 @@ test('a killed process loses its lock to the next in line, after its TTL', async
   await waiters(1);
   first.signal('SIGKILL');
   expect((await waiting).token).toBeGreaterThan(token);
+});
+
+test('a process that exits without close() loses its lock to the next in line, after its TTL', async () => {
+  const [first, second] = [await start(), await start()];
+  const { token } = await first.acquire('x');
+  const [holder] = (await locks.inspect('x')).holders;
+  const waiting = second.acquire('x');
+  await waiters(1);
+  void first.tell('exit');
+  expect(await first.exited).toEqual({ code: 0, signal: null });
+  const since = performance.now();
+  expect((await waiting).token).toBeGreaterThan(token);
+  expect(performance.now() - since).toBeLessThan(TTL + A_FEW_SECONDS);
+  expect((await etcdState(inject('endpoints')[0]!, namespace)).keys).not.toContain(holder!.key);
 });
 
 test('a process that queued between two bursts of another is served between them', async () => {

@@ -36,6 +36,8 @@ const commands = {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
     return held.get(name)?.held;
   },
+  /** Without close(). */
+  exit: () => process.exit(),
   async close() {
     await locks.close();
     input.close();
