@@ -42,8 +42,8 @@ afterEach(async () => {
   expect(thrown).toEqual([]);
 }, 60_000);
 
-const open = async (first: number, ttl: number): Promise<Site> => {
-  const site = await Site.open(cluster, first, { namespace, ttl });
+const open = async (first: number, ttl: number, endpoints = cluster.endpoints): Promise<Site> => {
+  const site = await Site.open({ endpoints }, first, { namespace, ttl });
   sites.push(site);
   return site;
 };
@@ -146,25 +146,33 @@ test('a waiter whose watch has gone silent is served in its turn', async () => {
   expect((await behind).held).toBe(true);
 }, 60_000);
 
-test('connections that go silent for good are left for new ones', async () => {
-  const [here, there] = [await open(0, 6_000), await open(1, 6_000)];
-  const lock = await here.acquire('x');
-  const other = await there.acquire('y');
-  const waiting = here.acquire('y');
-  const place = await there.queued('y');
+test.each([
+  ['every member', () => cluster.endpoints],
+  // There is no other to go to.
+  ['the only member that it knows', () => cluster.endpoints.slice(0, 1)],
+])(
+  'connections of a client to %s that go silent for good are left for new ones',
+  async (_which, endpoints) => {
+    const [here, there] = [await open(0, 6_000, endpoints()), await open(1, 6_000)];
+    const lock = await here.acquire('x');
+    const other = await there.acquire('y');
+    const waiting = here.acquire('y');
+    const place = await there.queued('y');
 
-  for (const link of here.links) link.silence();
-  const since = performance.now();
-  const opened = here.opened;
-  await other.release();
-  const next = await waiting;
-  expect(next.key).toBe(place);
-  expect(performance.now() - since).toBeLessThan(3_000 + A_FEW_SECONDS);
-  // For longer than its lease would have lived without them.
-  await here.renewedAfter(lock, since + here.ttl);
-  expect(here.opened).toBeGreaterThan(opened);
-  for (const { signal } of [lock, next]) expect(signal.aborted).toBe(false);
-}, 60_000);
+    for (const link of here.links) link.silence();
+    const since = performance.now();
+    const opened = here.opened;
+    await other.release();
+    const next = await waiting;
+    expect(next.key).toBe(place);
+    expect(performance.now() - since).toBeLessThan(3_000 + A_FEW_SECONDS);
+    // For longer than its lease would have lived without them.
+    await here.renewedAfter(lock, since + here.ttl);
+    expect(here.opened).toBeGreaterThan(opened);
+    for (const { signal } of [lock, next]) expect(signal.aborted).toBe(false);
+  },
+  60_000,
+);
 
 /** How long connections are refused or reset, in milliseconds. */
 const STORM = 3_000;

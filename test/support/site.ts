@@ -10,13 +10,13 @@ export class Site {
   private constructor(
     readonly locks: LockService,
     readonly ttl: number,
-    /** To each member, in the order of the cluster. */
+    /** To each member that it knows, in the order of the cluster. */
     readonly links: readonly Proxy[],
   ) {}
 
   /** `first`: the member that it uses as long as that works. */
   static async open(
-    { endpoints }: Cluster,
+    { endpoints }: Pick<Cluster, 'endpoints'>,
     first: number,
     options: EtcdLockModuleOptions & { ttl: number },
   ): Promise<Site> {
