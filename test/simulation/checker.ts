@@ -61,6 +61,8 @@ class Checker {
   readonly #endedLeases = new Map<bigint, Of<'lease-ended'>['why']>();
   /** Leases that a holder was told are lost. */
   readonly #lostLeases = new Set<bigint>();
+  /** When the last call of a process for a lock ended. */
+  readonly #lastEnds = new Map<string, number>();
   /** The last ticket of a process in a queue. */
   readonly #lastPuts = new Map<string, number>();
   readonly #fences = new Map<bigint, number>();
@@ -153,6 +155,7 @@ class Checker {
     const isExplained = key?.lease !== entry.lease && this.#isExplained(entry);
     if (isExplained) this.#olderThanHolders(call, entry);
     else this.#grantedInOrder(call, entry, key);
+    this.#noStrays(name);
     this.#exclusive(call, isExplained);
     this.#firstComeFirstServed(call);
     this.#prompt(name);
@@ -189,6 +192,15 @@ class Checker {
   #noteToken({ name }: Call, token: bigint): void {
     const last = this.#tokens.get(name) ?? -1n;
     if (token > last) this.#tokens.set(name, token);
+  }
+
+  /** Whoever has left takes his ticket along. */
+  #noStrays(name: string): void {
+    for (const [key, { name: of, process }] of this.#keys) {
+      if (of !== name || this.#open(process).some((call) => call.name === name)) continue;
+      const since = this.#lastEnds.get(`${process} ${name}`);
+      if (since !== undefined && this.#at - since > this.promptness) this.#bad(8, `nobody wants ${key} any more`);
+    }
   }
 
   #exclusive(call: Call, isExplained: boolean): void {
@@ -239,12 +251,17 @@ class Checker {
   #end(call: Call): void {
     if (call.state === 'granted') this.#freeSince.set(call.name, this.#at);
     if (call.state === 'over') this.#bad(11, `call ${call.call} ends twice`);
-    call.state = 'over';
+    this.#over(call);
     const isAwaited = [...this.#calls.values()].some(
       ({ name, state, how, at }) =>
         name === call.name && state === 'open' && how === 'acquire' && this.#at - at > SETTLING,
     );
     if (!isAwaited) this.#freeSince.delete(call.name);
+  }
+
+  #over(call: Call): void {
+    call.state = 'over';
+    this.#lastEnds.set(`${call.process} ${call.name}`, this.#at);
   }
 
   #refused({ call: number, why }: Of<'refused'>): void {
@@ -257,9 +274,9 @@ class Checker {
     if (why === 'permission' && !this.#denied.has(call.name)) {
       this.#bad(12, `call ${number} is refused because of another name`);
     }
+    this.#over(call);
     const known = ['busy', 'timeout', 'unreachable', 'permission', 'no-space', 'closed'];
     if (!known.includes(why)) this.#bad(11, `call ${number} ends with ${why}`);
-    call.state = 'over';
     if (call.how !== 'try' || why !== 'busy' || call.isDisturbed || call.hadCompany || this.#faults.size > 0) return;
     const put = this.#lastPuts.get(`${call.process} ${call.name}`) ?? -1;
     if (put > call.place) this.#bad(10, `call ${number}, which is refused, has put a key`);
