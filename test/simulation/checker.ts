@@ -67,6 +67,8 @@ class Checker {
   readonly #lastPuts = new Map<string, number>();
   readonly #fences = new Map<bigint, number>();
   readonly #tokens = new Map<string, bigint>();
+  /** The highest of those whose key was gone already: the one after them may have the same, and none below. */
+  readonly #strayTokens = new Map<string, bigint>();
   readonly #denied = new Set<string>();
   /** Since when the next one could have the lock. */
   readonly #freeSince = new Map<string, number>();
@@ -174,8 +176,10 @@ class Checker {
       this.#bad(5, `call ${call.call} overtakes ${other}`);
     }
     const last = this.#tokens.get(call.name) ?? -1n;
-    if (token <= last) this.#bad(4, `call ${call.call} has the token ${token} after ${last}`);
-    this.#noteToken(call, token);
+    const stray = this.#strayTokens.get(call.name) ?? -1n;
+    if (token <= last || token < stray)
+      this.#bad(4, `call ${call.call} has the token ${token} after ${last}, ${stray}`);
+    this.#tokens.set(call.name, token);
   }
 
   /** Whose key is gone already must not look newer than whoever has the lock since. */
@@ -183,15 +187,11 @@ class Checker {
     for (const other of this.#calls.values()) {
       if (other === call || other.name !== call.name || other.state !== 'granted') continue;
       if (this.#process(other.process).state !== 'running' || this.#endedLeases.has(other.grant!.lease)) continue;
-      if (this.#isExplained(other.grant!) || other.grant!.token > token) continue;
+      if (this.#isExplained(other.grant!) || other.grant!.token >= token) continue;
       this.#bad(4, `call ${call.call}, whose key is gone, has a token from after that of the holder ${other.call}`);
     }
-    this.#noteToken(call, token);
-  }
-
-  #noteToken({ name }: Call, token: bigint): void {
-    const last = this.#tokens.get(name) ?? -1n;
-    if (token > last) this.#tokens.set(name, token);
+    const last = this.#strayTokens.get(call.name) ?? -1n;
+    if (token > last) this.#strayTokens.set(call.name, token);
   }
 
   /** Whoever has left takes his ticket along. */

@@ -7,8 +7,11 @@ import type { Batch, Found } from './worker.js';
 
 const ROOT = new URL('../../', import.meta.url);
 
-/** So many schedules are given to a thread at once. */
-const BATCH = 250;
+/**
+ * In so many parts a run is given to the threads: fewer, and one that fails is told later; more, and the threads are
+ * never warm.
+ */
+const PARTS = 20;
 
 /**
  * Makes one file of the simulation and the engine, which threads can run as fast as Node can. `edits` change the source
@@ -47,9 +50,10 @@ export async function run(file: URL, from: number, count: number): Promise<Found
   const sum: Found = { schedules: 0, grants: 0, faults: 0, losses: 0, failures: [] };
   let next = from;
   const end = from + count;
+  const size = Math.ceil(count / PARTS);
   const work = async (): Promise<void> => {
     while (next < end && sum.failures.length === 0) {
-      const batch = { from: next, to: Math.min(next + BATCH, end) };
+      const batch = { from: next, to: Math.min(next + size, end) };
       next = batch.to;
       const found = await runBatch(file, batch);
       sum.schedules += found.schedules;
