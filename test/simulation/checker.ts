@@ -160,7 +160,7 @@ class Checker {
     this.#noStrays(name);
     this.#exclusive(call, isExplained);
     this.#firstComeFirstServed(call);
-    this.#prompt(name);
+    this.#prompt(call);
   }
 
   /** Somebody else has ended it, or etcd wrongly. */
@@ -223,12 +223,12 @@ class Checker {
     }
   }
 
-  #prompt(name: string): void {
+  #prompt({ call, name, at }: Call): void {
     const since = this.#freeSince.get(name);
     this.#freeSince.delete(name);
-    if (since !== undefined && this.#at - since > this.promptness) {
-      this.#bad(9, `"${name}" was free for ${(this.#at - since).toFixed(0)} ms while somebody waited`);
-    }
+    // Who came later has waited for other things, a session perhaps.
+    if (since === undefined || at + SETTLING > since || this.#at - since <= this.promptness) return;
+    this.#bad(9, `"${name}" was free for ${(this.#at - since).toFixed(0)} ms while call ${call} waited`);
   }
 
   #lost({ call: number, reason }: Of<'lost'>): void {
@@ -252,11 +252,6 @@ class Checker {
     if (call.state === 'granted') this.#freeSince.set(call.name, this.#at);
     if (call.state === 'over') this.#bad(11, `call ${call.call} ends twice`);
     this.#over(call);
-    const isAwaited = [...this.#calls.values()].some(
-      ({ name, state, how, at }) =>
-        name === call.name && state === 'open' && how === 'acquire' && this.#at - at > SETTLING,
-    );
-    if (!isAwaited) this.#freeSince.delete(call.name);
   }
 
   #over(call: Call): void {
