@@ -48,7 +48,7 @@ const UNREACHABLE: Unavailable = {
     'credentials.',
   hints: [
     [
-      /certificate|SSL|TLS/,
+      /certificate|ssl|tls/i,
       'no TLS connection to etcd at {hosts}. Check credentials: rootCertificate has to be of the authority of etcd, and ' +
         'certChain and privateKey, which an etcd with --client-cert-auth asks for, of one that etcd trusts; none expired.',
     ],
