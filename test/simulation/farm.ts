@@ -45,14 +45,19 @@ export async function bundle(name: string, edits: readonly Edit[] = []): Promise
   return file;
 }
 
-/** Runs the schedules of so many seeds from `from` on, on all cores, or fewer when one has failed. */
-export async function run(file: URL, from: number, count: number): Promise<Found> {
+/** Runs the schedules of so many seeds from `from` on, on all cores, or fewer when one has failed as `isEnough` wants it. */
+export async function run(
+  file: URL,
+  from: number,
+  count: number,
+  isEnough: (failure: Found['failures'][number]) => boolean = () => true,
+): Promise<Found> {
   const sum: Found = { schedules: 0, grants: 0, faults: 0, losses: 0, failures: [] };
   let next = from;
   const end = from + count;
   const size = Math.ceil(count / PARTS);
   const work = async (): Promise<void> => {
-    while (next < end && sum.failures.length === 0) {
+    while (next < end && !sum.failures.some(isEnough)) {
       const batch = { from: next, to: Math.min(next + size, end) };
       next = batch.to;
       const found = await runBatch(file, batch);
