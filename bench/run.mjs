@@ -1,7 +1,6 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { Bench } from './bench.mjs';
 import { CASES } from './cases.mjs';
+import { readCommandLine, writeResults } from './command.mjs';
 import { describeMachine } from './machine.mjs';
 import { parseOptions, USAGE } from './options.mjs';
 import { ABLATIONS, PEERS, PUT } from './peers.mjs';
@@ -25,7 +24,7 @@ import { judge } from './targets.mjs';
 /** The servers and workers end with this process, however it ends. */
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => process.exit(1));
 
-const options = read(process.argv.slice(2));
+const options = readCommandLine(parseOptions, USAGE);
 setUpEtcd();
 const leftOut = setUpPeers(options.peers);
 const missing = new Set(leftOut.map(({ name }) => name));
@@ -64,10 +63,7 @@ const results = {
 };
 // Only a full run without anything left out by choice is worth a commit.
 const name = options.complete && options.full ? 'latest' : options.complete ? 'quick' : 'partial';
-const file = new URL(`results/${name}.json`, import.meta.url);
-mkdirSync(new URL('.', file), { recursive: true });
-writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
-console.log(`\n${report(results)}\n\nwritten to ${fileURLToPath(file)}`);
+console.log(`\n${report(results)}\n\nwritten to ${writeResults(name, results)}`);
 
 /**
  * Within a case, the peers in the order of their list, whatever order they were done with.
@@ -79,17 +75,4 @@ function inOrder(rows) {
   /** @param {import('./bench.mjs').Row} row */
   const rank = (row) => cases.indexOf(row.case) * (order.length + 1) + order.indexOf(row.peer);
   return rows.toSorted((a, b) => rank(a) - rank(b));
-}
-
-/** @param {string[]} args */
-function read(args) {
-  try {
-    const parsed = parseOptions(args);
-    if (parsed !== 'help') return parsed;
-    console.log(USAGE);
-    process.exit(0);
-  } catch (error) {
-    console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
-    process.exit(2);
-  }
 }

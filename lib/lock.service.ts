@@ -127,8 +127,8 @@ export class LockService implements AsyncDisposable {
 
   /**
    * Takes a lock if nobody has it and nobody waits for it; `null` otherwise. One round trip at most, and none if
-   * somebody in this process has it or waits for it; it never stands in anybody's way, whatever `waitTimeout` says. Who has it instead is told by {@link inspect}, or by `acquire` with
-   * `waitTimeout: 0`.
+   * somebody in this process has it or waits for it; it never stands in anybody's way, whatever `waitTimeout` says. Who
+   * has it instead is told by {@link inspect}, or by `acquire` with `waitTimeout: 0`.
    *
    * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
    */

@@ -1,5 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readCommandLine, writeResults } from '../command.mjs';
 import { describeMachine } from '../machine.mjs';
 import { makeDataFolder } from '../servers.mjs';
 import { setUpEtcd, setUpPeers } from '../setup.mjs';
@@ -14,7 +13,7 @@ import { Stage } from './stage.mjs';
 /** The servers and holders end with this process, however it ends. */
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => process.exit(1));
 
-const { faults, build, ...options } = read(process.argv.slice(2));
+const { faults, build, ...options } = readCommandLine(parseOptions, USAGE);
 setUpEtcd();
 const leftOut = setUpPeers([{ name: 'go', runtime: 'go', server: 'etcd' }]);
 /** @type {Set<import('./holders.mjs').Kind>} */
@@ -51,25 +50,10 @@ try {
 }
 
 const results = { date: new Date().toISOString(), machine: describeMachine(), options, rows, leftOut };
-const file = new URL('../results/safety.json', import.meta.url);
-mkdirSync(new URL('.', file), { recursive: true });
-writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+const file = writeResults('safety', results);
 const { cpu, cores, system, node, etcd, go } = results.machine;
 const shown = KINDS.filter((kind) => kind !== 'against' || build);
 const where = `${cpu}, ${cores} cores, ${system}; node ${node}, etcd ${etcd}, go ${go}; TTL ${options.ttl / 1_000} s`;
 console.log(`\n${where}\n\n${report(rows, shown, options.ttl)}`);
 for (const { name, reason } of leftOut) console.log(`left out: ${name}, because ${reason}`);
-console.log(`written to ${fileURLToPath(file)}`);
-
-/** @param {string[]} args */
-function read(args) {
-  try {
-    const parsed = parseOptions(args);
-    if (parsed !== 'help') return parsed;
-    console.log(USAGE);
-    process.exit(0);
-  } catch (error) {
-    console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
-    process.exit(2);
-  }
-}
+console.log(`written to ${file}`);

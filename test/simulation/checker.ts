@@ -57,7 +57,7 @@ class Checker {
   /** The queues as they are in etcd. */
   readonly #keys = new Map<string, Key>();
   /** Why a key is gone that no process has deleted. */
-  readonly #gone = new Map<string, { by: 'lease' | 'operator'; revision: bigint }>();
+  readonly #gone = new Map<string, 'lease' | 'operator'>();
   readonly #endedLeases = new Map<bigint, Of<'lease-ended'>['why']>();
   /** Leases that a holder was told are lost. */
   readonly #lostLeases = new Set<bigint>();
@@ -165,7 +165,7 @@ class Checker {
 
   /** Somebody else has ended it, or etcd wrongly. */
   #isExplained({ key, lease }: Of<'granted'>): boolean {
-    return this.#endedLeases.get(lease) === 'wrongly-revoked' || this.#gone.get(key)?.by === 'operator';
+    return this.#endedLeases.get(lease) === 'wrongly-revoked' || this.#gone.get(key) === 'operator';
   }
 
   #grantedInOrder(call: Call, { key, lease, token }: Of<'granted'>, mine: Key | undefined): void {
@@ -295,7 +295,7 @@ class Checker {
   }
 
   #deleted(entry: Of<'deleted'>): void {
-    const { key, revision } = entry;
+    const { key } = entry;
     const ticket = this.#keys.get(key);
     this.#keys.delete(key);
     if (!ticket) return;
@@ -305,7 +305,7 @@ class Checker {
     // The one that could have had the lock has gone, and it is the turn of another one.
     if (isHead && this.#freeSince.has(ticket.name)) this.#freeSince.set(ticket.name, this.#at);
     if (entry.by !== 'process') {
-      this.#gone.set(key, { by: entry.by, revision });
+      this.#gone.set(key, entry.by);
       if (entry.by === 'operator') this.#process(ticket.process).deletedAt = this.#place;
       return;
     }

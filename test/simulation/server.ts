@@ -13,6 +13,7 @@ const OPERATOR: Sender = { process: -1, sent: 0 };
 
 /** The etcd of the simulation: it writes down what happens in it, and can be full. Its clock is true time. */
 export class Server extends MemoryEtcd {
+  readonly history: Entry[] = [];
   isFull = false;
   /** Keys with this in them nobody may write. */
   denied = '\0';
@@ -22,10 +23,7 @@ export class Server extends MemoryEtcd {
   #sender: Sender = OPERATOR;
   #isByLease = false;
 
-  constructor(
-    world: World,
-    readonly history: Entry[],
-  ) {
+  constructor(readonly world: World) {
     super({
       now: () => world.now,
       date: () => world.now,
@@ -34,26 +32,26 @@ export class Server extends MemoryEtcd {
         return () => void (happening.run = undefined);
       },
     });
-    const note = (event: Event): void => void this.history.push({ ...event, at: world.now });
-    this.note = note;
     this.watch({ key: '\0', end: '\u{10ffff}' }, (commit) => {
       for (const { type, key, modRevision: revision } of commit) {
         const { process, sent } = this.#sender;
         if (type === 'put') {
           const lease = this.range({ key })[0]!.lease;
-          note({ kind: 'put', key, lease, revision, sent, process });
+          this.note({ kind: 'put', key, lease, revision, sent, process });
         } else if (this.#isByLease) {
-          note({ kind: 'deleted', key, revision, by: 'lease' });
+          this.note({ kind: 'deleted', key, revision, by: 'lease' });
         } else if (process === OPERATOR.process) {
-          note({ kind: 'deleted', key, revision, by: 'operator' });
+          this.note({ kind: 'deleted', key, revision, by: 'operator' });
         } else {
-          note({ kind: 'deleted', key, revision, by: 'process', process, sent });
+          this.note({ kind: 'deleted', key, revision, by: 'process', process, sent });
         }
       }
     });
   }
 
-  readonly note: (event: Event) => void;
+  note(event: Event): void {
+    this.history.push({ ...event, at: this.world.now });
+  }
 
   perform(request: TxnRequest, sender: Sender): TxnResponse {
     const puts = request.success.flatMap((op) => ('put' in op ? [op.put] : []));

@@ -4,7 +4,7 @@ import { Random } from '../support/random.js';
 import { violations } from './checker.js';
 import { disturb } from './disturb.js';
 import { NAMESPACE, startEngine, type Engine } from './engine.js';
-import type { Entry, Event, History } from './history.js';
+import type { Event, History } from './history.js';
 import { Machine } from './machine.js';
 import { Network } from './network.js';
 import { drawScenario, type Scenario } from './scenario.js';
@@ -43,9 +43,8 @@ export async function simulate(seed: number): Promise<Result> {
 }
 
 export class Simulation {
-  readonly history: Entry[] = [];
   readonly world = new World();
-  readonly server: Server;
+  readonly server = new Server(this.world);
   readonly random: Random;
   /** Those that live. */
   readonly processes: Process[];
@@ -56,12 +55,15 @@ export class Simulation {
 
   constructor(readonly scenario: Scenario) {
     this.random = new Random(~scenario.seed);
-    this.server = new Server(this.world, this.history);
     this.processes = Array.from({ length: scenario.processes }, () => this.#start());
   }
 
+  get history(): History {
+    return this.server.history;
+  }
+
   note(event: Event): void {
-    this.history.push({ ...event, at: this.world.now });
+    this.server.note(event);
   }
 
   async run(): Promise<void> {
