@@ -168,11 +168,12 @@ class Checker {
     return this.#endedLeases.get(lease) === 'wrongly-revoked' || this.#gone.get(key) === 'operator';
   }
 
-  #grantedInOrder(call: Call, { key, lease, token }: Of<'granted'>, mine: Key | undefined): void {
+  #grantedInOrder(call: Call, { key, token }: Of<'granted'>, mine: Key | undefined): void {
     if (!mine) return this.#bad(1, `call ${call.call} gets the lock without its key ${key}`);
     if (mine.place < call.place) this.#bad(5, `call ${call.call} gets a place that was taken before it came`);
-    for (const [other, { name, revision, lease: its }] of this.#keys) {
-      if (name !== call.name || its === lease || revision > mine.revision) continue;
+    for (const [other, { name, revision, process }] of this.#keys) {
+      // Its own process can go on before the keys of those that it has served are deleted.
+      if (name !== call.name || process === mine.process || revision > mine.revision) continue;
       this.#bad(5, `call ${call.call} overtakes ${other}`);
     }
     const last = this.#tokens.get(call.name) ?? -1n;
