@@ -37,8 +37,8 @@ interface Key {
 interface Process {
   state: 'running' | 'stopped' | 'dead';
   isClosing: boolean;
-  /** It was stopped, or its requests were disturbed, at some time. */
-  wasDisturbed: boolean;
+  /** When it was last stopped, or its requests were disturbed. */
+  disturbedAt: number;
   /** When a key of its was last deleted by hand: who stood on it has lost his place. */
   deletedAt: number;
 }
@@ -48,7 +48,7 @@ const GRACE = 2_200;
 /** Clocks run too fast or too slow by this part at most. */
 const DRIFT = 1.011;
 
-const RUNNING: Process = { state: 'running', isClosing: false, wasDisturbed: false, deletedAt: -1 };
+const RUNNING: Process = { state: 'running', isClosing: false, disturbedAt: -1, deletedAt: -1 };
 
 class Checker {
   readonly #found: string[] = [];
@@ -56,8 +56,8 @@ class Checker {
   readonly #processes = new Map<number, Process>();
   /** The queues as they are in etcd. */
   readonly #keys = new Map<string, Key>();
-  /** Why a key is gone that no process has deleted. */
-  readonly #gone = new Map<string, 'lease' | 'operator'>();
+  /** Why and when a key went that no process has deleted. */
+  readonly #gone = new Map<string, { by: 'lease' | 'operator'; place: number }>();
   readonly #endedLeases = new Map<bigint, Of<'lease-ended'>['why']>();
   /** Leases that a holder was told are lost. */
   readonly #lostLeases = new Set<bigint>();
@@ -120,14 +120,14 @@ class Checker {
     },
     looked: (entry) => this.#looked(entry),
     stopped: ({ process }) => {
-      Object.assign(this.#process(process), { state: 'stopped', wasDisturbed: true });
+      Object.assign(this.#process(process), { state: 'stopped', disturbedAt: this.#place });
       for (const call of this.#open(process)) call.wasStopped = true;
     },
     continued: ({ process }) => void (this.#process(process).state = 'running'),
     died: ({ process }) => void (this.#process(process).state = 'dead'),
     closed: ({ process }) => void (this.#process(process).isClosing = true),
     disturbed: ({ process }) => {
-      this.#process(process).wasDisturbed = true;
+      this.#process(process).disturbedAt = this.#place;
       for (const call of this.#open(process)) call.isDisturbed = true;
     },
     fault: ({ what, name }) => {
@@ -165,7 +165,7 @@ class Checker {
 
   /** Somebody else has ended it, or etcd wrongly. */
   #isExplained({ key, lease }: Of<'granted'>): boolean {
-    return this.#endedLeases.get(lease) === 'wrongly-revoked' || this.#gone.get(key) === 'operator';
+    return this.#endedLeases.get(lease) === 'wrongly-revoked' || this.#gone.get(key)?.by === 'operator';
   }
 
   #grantedInOrder(call: Call, { key, token }: Of<'granted'>, mine: Key | undefined): void {
@@ -183,8 +183,9 @@ class Checker {
     this.#tokens.set(call.name, token);
   }
 
-  /** Whose key is gone already must not look newer than whoever has the lock since. */
-  #olderThanHolders(call: Call, { token }: Of<'granted'>): void {
+  /** Whose key is gone already must not look newer than whoever has the lock since, unless he could not hear of it. */
+  #olderThanHolders(call: Call, { key, token }: Of<'granted'>): void {
+    if (this.#process(call.process).disturbedAt > (this.#gone.get(key)?.place ?? Infinity)) return;
     for (const other of this.#calls.values()) {
       if (other === call || other.name !== call.name || other.state !== 'granted') continue;
       if (this.#process(other.process).state !== 'running' || this.#endedLeases.has(other.grant!.lease)) continue;
@@ -237,7 +238,7 @@ class Checker {
     const { lease, key } = call.grant!;
     const why = this.#endedLeases.get(lease);
     if (reason === 'lease-expired' || reason === 'revoked') this.#lostLeases.add(lease);
-    if (reason === 'lease-expired' && !this.#process(call.process).wasDisturbed) {
+    if (reason === 'lease-expired' && this.#process(call.process).disturbedAt === -1) {
       this.#bad(2, `call ${number} loses its lock for no reason`);
     }
     if (reason === 'revoked' && why === undefined && !this.#process(call.process).isClosing) {
@@ -306,7 +307,7 @@ class Checker {
     // The one that could have had the lock has gone, and it is the turn of another one.
     if (isHead && this.#freeSince.has(ticket.name)) this.#freeSince.set(ticket.name, this.#at);
     if (entry.by !== 'process') {
-      this.#gone.set(key, entry.by);
+      this.#gone.set(key, { by: entry.by, place: this.#place });
       if (entry.by === 'operator') this.#process(ticket.process).deletedAt = this.#place;
       return;
     }

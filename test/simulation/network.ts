@@ -252,9 +252,13 @@ export class Network implements EtcdPort {
       onClose: () => this.#streams.delete(stream),
     });
     this.#streams.add(stream);
+    const mute = (): void => {
+      this.#disturbed();
+      stream.mute();
+    };
     if (this.isRefused) stream.fail();
     if (this.#happens(weather.streamBreaks)) world.after(random.between(0, STREAM_LIFE), () => stream.fail());
-    if (this.#happens(weather.streamMutes)) world.after(random.between(0, STREAM_LIFE), () => stream.mute());
+    if (this.#happens(weather.streamMutes)) world.after(random.between(0, STREAM_LIFE), mute);
     return stream;
   }
 }
