@@ -1,5 +1,7 @@
 import { Logger } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LockService } from '../../dist/index.js';
+import { memory } from '../../scripts/memory.mjs';
 import { quantile } from '../stats.mjs';
 
 /** What many locks, and many who wait for one, cost in memory and time. The process has to run with --expose-gc. */
@@ -113,16 +115,6 @@ async function cycles(locks, count) {
   return quantile(times, 0.5);
 }
 
-/** Bytes in use by JavaScript and on its behalf, once all garbage is gone. */
-async function memory() {
-  for (let i = 0; i < 3; i++) {
-    await sleep(20);
-    global.gc?.();
-  }
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
-
 /**
  * @param {number} count
  * @param {(i: number) => Promise<void>} run
@@ -133,9 +125,4 @@ async function each(count, run) {
     while (next < count) await run(next++);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, loop));
-}
-
-/** @param {number} ms */
-function sleep(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,8 +1,10 @@
 import { Logger } from '@nestjs/common';
 import { getEventListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { LockService } from '../../dist/index.js';
 import { startEtcd } from '../../scripts/etcd.mjs';
+import { memory } from '../../scripts/memory.mjs';
 import { compact, etcdState } from '../support/etcd-state.mjs';
 import { BUSY, Workload } from './workload.mjs';
 
@@ -105,16 +107,6 @@ async function settle(ask, expected) {
   }
 }
 
-/** Bytes in use by JavaScript and on its behalf, once all garbage is gone. */
-async function memory() {
-  for (let i = 0; i < 4; i++) {
-    await sleep(20);
-    global.gc?.();
-  }
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
-
 /**
  * The linear regression of the heap over the grants, in bytes per grant.
  * @param {{ grants: number, heap: number }[]} points
@@ -130,9 +122,4 @@ function slope(points) {
 /** @param {(string | number)[]} cells */
 function print(cells) {
   console.log(cells.map((cell) => String(cell).padStart(9)).join(' '));
-}
-
-/** @param {number} ms */
-function sleep(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
