@@ -61,6 +61,33 @@ export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHand
 
 /** What one acquisition may set for itself. */
 export interface LockOptions {
+  /**
+   * `exclusive`: nobody else has the lock meanwhile. `shared`: others who ask for it as shared have it together, as
+   * readers beside readers; who comes after somebody who waits for it as exclusive waits behind that one, so that no
+   * writer starves. Clients of Go and `etcdctl lock` are exclusive.
+   * @default 'exclusive'
+   */
+  mode?: 'exclusive' | 'shared' | undefined;
+  /**
+   * So many may have the lock at a time, in all processes. All who use a name have to agree on it: who comes with
+   * another limit than those who have it or wait for it gets an error. It does not go with `mode: 'shared'`.
+   * @default 1
+   */
+  limit?: number | undefined;
+  /**
+   * The lock stays taken for at least this long after the grant, in milliseconds, also when it is released before, and
+   * when the process ends. With `limit` that is a rate: so many grants in so long. 0 is off.
+   * @default 0
+   */
+  minHold?: number | undefined;
+  /**
+   * A call that holds the lock already gets it once more, with the same fencing token, and it is given back with the
+   * last one. Without it that is an error at once, because the call would wait for itself.
+   * @default false
+   */
+  reentrant?: boolean | undefined;
+  /** Shown to everybody who looks at the lock, beside host, process id and time: up to 1024 bytes of JSON. */
+  metadata?: Readonly<Record<string, string>> | undefined;
   /** How long to wait in line, in milliseconds from the call; default: that of the module. 0 does not stand in line. */
   waitTimeout?: number | undefined;
   /** Ends the wait; the call rejects with the signal's reason. A lock that is already held is not touched by it. */
@@ -96,15 +123,26 @@ const NUMBERS: Record<string, { min: number; max: number; whole?: true }> = {
   ttl: { min: 2_000, max: 9_000_000_000_000 }, // etcd's own limit
   waitTimeout: { min: 0, max: Infinity },
   maxHold: { min: 1, max: Infinity },
+  minHold: { min: 0, max: 86_400_000 },
+  limit: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
   maxWaiters: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
   connectTimeout: { min: 1, max: Number.MAX_SAFE_INTEGER },
   shutdownTimeout: { min: 0, max: Infinity },
   busyStatus: { min: 400, max: 599, whole: true },
 };
-const COUNTS = new Set(['maxWaiters', 'busyStatus']);
+const COUNTS = new Set(['maxWaiters', 'busyStatus', 'limit']);
 
 const MODULE_OPTIONS = [...Object.keys(DEFAULTS), 'credentials', 'auth', 'grpcOptions'];
-export const LOCK_OPTIONS: readonly string[] = ['waitTimeout', 'signal', 'maxHold'];
+export const LOCK_OPTIONS: readonly string[] = [
+  'mode',
+  'limit',
+  'waitTimeout',
+  'signal',
+  'maxHold',
+  'minHold',
+  'reentrant',
+  'metadata',
+];
 
 /** Fills in the defaults. Throws {@link LockUsageError} that names the option, what it accepts, and what was given. */
 export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptions {
@@ -122,10 +160,21 @@ export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptio
 export function resolveLockOptions(
   given: LockOptions,
   defaults: Pick<ResolvedOptions, 'waitTimeout' | 'maxHold'>,
-): { waitTimeout: number; maxHold: number; signal?: AbortSignal | undefined } {
+): ResolvedLockOptions {
   checkLockOptions(given);
-  const { waitTimeout = defaults.waitTimeout, maxHold = defaults.maxHold, signal } = given;
-  return { waitTimeout, maxHold, signal };
+  const { mode, waitTimeout = defaults.waitTimeout, maxHold = defaults.maxHold, minHold = 0, signal, metadata } = given;
+  const limit = mode === 'shared' ? Infinity : (given.limit ?? 1);
+  return { limit, waitTimeout, maxHold, minHold, signal, metadata };
+}
+
+/** The options of one acquisition with nothing left open; the limit of `shared` is Infinity. */
+export interface ResolvedLockOptions {
+  limit: number;
+  waitTimeout: number;
+  maxHold: number;
+  minHold: number;
+  signal?: AbortSignal | undefined;
+  metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Throws {@link LockUsageError} for an option that does not exist or has a bad value. */
@@ -135,6 +184,28 @@ export function checkLockOptions(given: LockOptions, known = LOCK_OPTIONS): void
   if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) {
     throw badOption('signal', 'an AbortSignal', given.signal);
   }
+  const { mode, limit, reentrant, metadata, minHold = 0, maxHold = Infinity } = given;
+  if (mode !== undefined && mode !== 'exclusive' && mode !== 'shared') {
+    throw badOption('mode', "'exclusive' or 'shared'", mode);
+  }
+  if (limit !== undefined && mode === 'shared') {
+    throw badOption('limit', "left out with mode: 'shared', whose holders are not counted", limit);
+  }
+  if (reentrant !== undefined && typeof reentrant !== 'boolean') throw badOption('reentrant', 'true or false', reentrant);
+  if (minHold > maxHold) throw badOption('minHold', `no more than maxHold (${maxHold})`, minHold);
+  if (metadata !== undefined) checkMetadata(metadata);
+}
+
+/** It is written with each acquisition and read by everybody who looks: no place for documents. */
+const MAX_METADATA = 1024;
+
+function checkMetadata(metadata: unknown): void {
+  const isRecord = typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata);
+  if (!isRecord || Object.values(metadata).some((value) => typeof value !== 'string')) {
+    throw badOption('metadata', 'an object whose values are strings', metadata);
+  }
+  const bytes = Buffer.byteLength(JSON.stringify(metadata));
+  if (bytes > MAX_METADATA) throw badOption('metadata', `no longer than ${MAX_METADATA} bytes of JSON`, bytes);
 }
 
 /** Many times what anybody needs, and far from what etcd takes. */

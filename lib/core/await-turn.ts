@@ -18,12 +18,13 @@ export class TicketGone extends Error {
  */
 export async function awaitTurn(ticket: Ticket, seen: Turn | undefined): Promise<void> {
   for (let place = seen ?? (await ticket.look()); place.state !== 'held'; place = await ticket.look()) {
-    if (place.state === 'gone') throw new TicketGone();
-    const { predecessor, isHead } = place;
+    if (place.state !== 'waiting') throw new TicketGone();
+    const { isNext } = place;
+    const predecessor = place.ahead[0]!;
     const local = ticket.line.tickets.get(predecessor);
     // By its revision as well: what stood there may be gone, and its key be one of ours again that stands behind us.
     if (local && local.revision > 0n && local.revision < ticket.revision) await takeOver(ticket, local);
-    else await outlive(ticket, predecessor, isHead);
+    else await outlive(ticket, predecessor, isNext);
     if (ticket.firstAt > 0n) return;
   }
 }

@@ -4,6 +4,11 @@ import type { KeyRange, KeyValue } from './port.js';
  * Where things lie in etcd. A lock owns the prefix `<namespace><escaped name>/`; a ticket in its queue is
  * `<prefix><lease id in hex>/<number>`. That is the layout of Go's `concurrency.Mutex`, of `etcdctl lock` and of the
  * v3lock service, which queue under `<prefix><lease id in hex>`: all of them stand in one line.
+ *
+ * How many may hold a lock together, its *limit*, stands in the key as well, so that nobody has to read values: a
+ * ticket with the limit 1 is exclusive and looks as above; others are `<prefix>limit=<limit>/<lease>/<number>`; and
+ * those of readers, who have no limit among themselves, are `<prefix>shared/<lease>/<number>`, behind all others in the
+ * order of the keys, so that what keeps a reader waiting is one range.
  */
 
 /** A name may not be longer than this many bytes of UTF-8. etcd itself would take up to 1.5 MiB. */
@@ -19,13 +24,36 @@ export function queueRange(keyPrefix: string): Required<KeyRange> {
   return { key: `${keyPrefix}/`, end: `${keyPrefix}0` }; // '0' is the character after '/'
 }
 
+/** The part of the queue in which no readers are. */
+export function writersRange(keyPrefix: string): Required<KeyRange> {
+  return { key: `${keyPrefix}/`, end: `${keyPrefix}/${SHARED}` };
+}
+
+const SHARED = 'shared/';
+const LIMITED = /^limit=(\d+)\//;
+
+function segmentOf(limit: number): string {
+  if (limit === 1) return '';
+  return limit === Infinity ? SHARED : `limit=${limit}/`;
+}
+
+/** What the key of a ticket says: how many of its kind may hold the lock together, and whether it is one of Go's. */
+export function kindOf(keyPrefix: string, key: string): { limit: number; isForeign: boolean } {
+  const rest = key.slice(keyPrefix.length + 1);
+  if (rest.startsWith(SHARED)) return { limit: Infinity, isForeign: false };
+  const [, limit] = LIMITED.exec(rest) ?? [];
+  return limit === undefined
+    ? { limit: 1, isForeign: !rest.includes('/') }
+    : { limit: Number(limit), isForeign: false };
+}
+
 /** Lower case, no padding: as Go prints a lease id into a key. */
 export function leaseHex(lease: bigint): string {
   return lease.toString(16);
 }
 
-export function ticketKey(keyPrefix: string, lease: bigint, number: number): string {
-  return `${keyPrefix}/${leaseHex(lease)}/${number}`;
+export function ticketKey(keyPrefix: string, lease: bigint, number: number, limit = 1): string {
+  return `${keyPrefix}/${segmentOf(limit)}${leaseHex(lease)}/${number}`;
 }
 
 /** The key that stands for a whole session. No escaped name contains `%s`, so it cannot lie in a lock's queue. */

@@ -56,7 +56,7 @@ export class Ticket implements Entry {
   constructor(
     readonly line: TicketLine,
     readonly session: Session,
-    keyPrefix: string,
+    readonly keyPrefix: string,
     readonly key: string,
     /** Those who have not had the lock yet, in their order. */
     readonly waiters: Set<Waiter>,
@@ -174,7 +174,7 @@ export class Ticket implements Entry {
   }
 
   #judge(queue: readonly KeyValue[], revision: bigint): Turn {
-    const place = turn(queue, this.key);
+    const place = turn(queue, { keyPrefix: this.keyPrefix, key: this.key, limit: 1 });
     if (place.state === 'held') this.firstAt = revision;
     return place;
   }

@@ -1,22 +1,65 @@
+import { kindOf } from './keys.js';
 import type { KeyValue } from './port.js';
+
+/** A ticket in a queue. */
+export interface Place {
+  readonly keyPrefix: string;
+  readonly key: string;
+  /** How many of this kind may hold the lock together: 1 is exclusive, `Infinity` are readers. */
+  readonly limit: number;
+}
 
 /**
  * - `held`: the lock is mine
- * - `waiting`: it is my turn after `predecessor`, and not before that key is gone; `isHead`: that one has the lock
+ * - `waiting`: it is not my turn before only `spare` of the keys in `ahead` are left. `isNext`: it is then; otherwise
+ *   look again. `isHead`: what I wait for has the lock.
  * - `gone`: my ticket is not in the queue (any more)
+ * - `disagreement`: somebody who came before wants the lock with another limit
  */
-export type Turn = { state: 'held' } | { state: 'waiting'; predecessor: string; isHead: boolean } | { state: 'gone' };
+export type Turn =
+  | { state: 'held' }
+  | { state: 'waiting'; ahead: readonly string[]; spare: number; isNext: boolean; isHead: boolean }
+  | { state: 'gone' }
+  | { state: 'disagreement'; limit: number };
 
 /**
- * Whose turn is it, and whom do I watch? The one place that decides it.
+ * Whose turn is it, and for whom do I wait? The one place that decides it.
+ *
+ * The lock is mine when everybody before me is of my kind, and they are fewer than the limit: none for an exclusive
+ * ticket, any number of readers for a reader. Otherwise I wait for the last one before me of another kind: who comes
+ * before that one is gone, or holds the lock together with it. So nobody overtakes, and no writer starves. Who has only
+ * his own kind before him, and too many of it, waits until there are few enough.
  *
  * `queue` is in the order of the create revisions, as etcd sorts it. It may be the whole queue or a part of it that
- * holds at least its first key, mine, and the last one before mine. Ownership is a matter of being the first *key*,
- * not of comparing revisions: keys that one transaction created have the same.
+ * holds at least its first key, mine, and what was said to keep me waiting. Ownership is a matter of the *keys* before
+ * mine, not of comparing revisions: keys that one transaction created have the same.
  */
-export function turn(queue: readonly KeyValue[], mine: string): Turn {
-  const place = queue.findIndex((ticket) => ticket.key === mine);
+export function turn(queue: readonly Pick<KeyValue, 'key'>[], { keyPrefix, key: mine, limit }: Place): Turn {
+  const place = queue.findIndex(({ key }) => key === mine);
   if (place === -1) return { state: 'gone' };
-  const predecessor = queue[place - 1];
-  return predecessor ? { state: 'waiting', predecessor: predecessor.key, isHead: place === 1 } : { state: 'held' };
+  const before = queue.slice(0, place).map(({ key }) => ({ key, ...kindOf(keyPrefix, key) }));
+  const other = before.find((ticket) => disagree(ticket, limit));
+  if (other) return { state: 'disagreement', limit: other.limit };
+  const others = before.filter((ticket) => limit === 1 || ticket.limit !== limit);
+  const last = others.at(-1);
+  if (last) {
+    const isNext = others.length === 1 && (limit === 1 || limit === Infinity);
+    return { state: 'waiting', ahead: [last.key], spare: 0, isNext, isHead: last.key === queue[0]!.key };
+  }
+  if (before.length < limit) return { state: 'held' };
+  return { state: 'waiting', ahead: before.map(({ key }) => key), spare: limit - 1, isNext: true, isHead: false };
+}
+
+/** Readers and writers go together, and what Go and etcdctl write has to be waited for; all others have to agree. */
+export function disagree(other: { limit: number; isForeign: boolean }, limit: number): boolean {
+  if (other.isForeign || other.limit === limit) return false;
+  return (other.limit !== 1 && other.limit !== Infinity) || (limit !== 1 && limit !== Infinity);
+}
+
+/** How many of the first tickets in a queue hold the lock. */
+export function holders(queue: readonly Pick<KeyValue, 'key'>[], keyPrefix: string): number {
+  const kinds = queue.map(({ key }) => kindOf(keyPrefix, key).limit);
+  const [limit = 0] = kinds;
+  const end = kinds.findIndex((other, place) => place >= limit || other !== limit);
+  return end === -1 ? queue.length : end;
 }
