@@ -1,4 +1,4 @@
-import type { Hold } from './core/hold.js';
+import type { Granted } from './core/hold.js';
 import { LockLostError, LockUsageError, reported } from './lock.errors.js';
 
 /**
@@ -8,16 +8,23 @@ import { LockLostError, LockUsageError, reported } from './lock.errors.js';
  * await using lock = await locks.acquire('invoice/7'); // released at the end of the block
  */
 export interface Lock extends AsyncDisposable {
-  /** The name that was asked for. */
+  /** The name that was asked for; several are joined by `, `. */
   readonly name: string;
-  /** The key in etcd that stands for this acquisition. Calls that came together share one; later ones may use it again. */
+  /**
+   * The key in etcd that stands for this acquisition; of several names, that of the first one. Calls that came together
+   * share one; later ones may use it again.
+   */
   readonly key: string;
-  /** The create revision of that key: the place in the queue, and which of the uses of the key this is. */
+  /**
+   * The create revision of that key: the place in the queue, and which of the uses of the key this is. Of several names
+   * it is the same for all.
+   */
   readonly revision: bigint;
   /**
    * A number that grows from one grant of this name to the next, whoever gets it. A store that remembers the highest
    * one it has seen, and refuses writes with a lower one, is safe from a holder that does not know of its loss. It
-   * fits into a signed 64-bit integer.
+   * fits into a signed 64-bit integer. Those who have a lock together (shared, or with a limit) may have the same one in
+   * different processes.
    */
   readonly fencingToken: bigint;
   /** Aborts with {@link LockLostError} when the lock is lost. It stays silent when the lock is released. */
@@ -40,24 +47,24 @@ export interface Lock extends AsyncDisposable {
 
 /** The {@link Lock} over a hold of the engine. */
 export class HeldLock implements Lock {
-  readonly #hold: Hold;
+  readonly #hold: Granted;
   /** It was given back: it is nobody's current lock any more. */
   isReleased = false;
   #abort: AbortController | undefined;
 
   constructor(
     readonly name: string,
-    hold: Hold,
+    hold: Granted,
   ) {
     this.#hold = hold;
   }
 
   get key(): string {
-    return this.#hold.key;
+    return this.#hold.places[0]!.key;
   }
 
   get revision(): bigint {
-    return this.#hold.revision;
+    return this.#hold.places[0]!.revision;
   }
 
   get fencingToken(): bigint {

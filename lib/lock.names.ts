@@ -1,6 +1,6 @@
 import { escapeName, MAX_NAME_BYTES } from './core/keys.js';
-import { show } from './lock.errors.js';
-import { hasControlCharacters } from './lock.options.js';
+import { LockUsageError, show } from './lock.errors.js';
+import { hasControlCharacters } from './lock.option-checks.js';
 
 /** Words that stand in a name only because a value was missing where the name was put together. */
 const MISSING = /(?<=^|[/:])(?:undefined|null|NaN)(?=$|[/:])/;
@@ -23,6 +23,34 @@ export function problemOfName(name: unknown): string | undefined {
   if (missing !== undefined) return `has the segment "${missing}", which is the text of a missing value: "${name}"`;
   if (name.includes('[object ')) return `has the text of an object in it, whose id was meant perhaps: "${name}"`;
   return undefined;
+}
+
+/** So many names go into one transaction of etcd by its default of `--max-txn-ops`, with two operations for each. */
+const MAX_NAMES = 60;
+
+/** The key prefix of a lock, without the final `/`. Throws {@link LockUsageError} for a bad name. */
+export function keyPrefixOf(namespace: string, name: string): string {
+  const problem = problemOfName(name);
+  const lockName = typeof name === 'string' ? name : undefined;
+  if (problem) throw new LockUsageError(`The name of a lock ${problem}.`, 'name', lockName);
+  return namespace + escapeName(name);
+}
+
+/** The same for one or several names: one prefix, or those of the different ones, in their order. */
+export function keyPrefixesOf(namespace: string, name: string | readonly string[]): string | readonly string[] {
+  if (!Array.isArray(name)) return keyPrefixOf(namespace, name as string);
+  const prefixes = [...new Set(name.map((each: string) => keyPrefixOf(namespace, each)))];
+  if (prefixes.length === 0) throw new LockUsageError('The name of a lock must not be an empty list.', 'name');
+  if (prefixes.length === 1) return prefixes[0]!;
+  if (prefixes.length <= MAX_NAMES) return prefixes;
+  const message = `${prefixes.length} locks were asked for at once, and ${MAX_NAMES} fit into one transaction of etcd.`;
+  throw new LockUsageError(message, 'name');
+}
+
+/** What stands for it in messages; empty for what is no name. */
+export function labelOf(name: unknown): string {
+  const names: unknown[] = [...new Set([name].flat())];
+  return names.every((each) => typeof each === 'string') ? names.join(', ') : '';
 }
 
 function describe(value: unknown): string {

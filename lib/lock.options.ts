@@ -1,6 +1,7 @@
 import type { IOptions } from 'etcd3';
 import { checkConnection, tidyHosts } from './lock.connection.js';
-import { badOption, LockUsageError, show } from './lock.errors.js';
+import { badOption } from './lock.errors.js';
+import { checkMetadata, checkNamespace, checkNumbers, refuseUnknown } from './lock.option-checks.js';
 
 /**
  * How to reach etcd, and how its locks behave. `hosts` (default `http://127.0.0.1:2379`), `credentials`, `auth` and
@@ -119,19 +120,6 @@ export const DEFAULTS: Readonly<ResolvedOptions> = Object.freeze({
 /** A shorter TTL does not outlive the election of a new leader, with a renewal before and after it. */
 export const SHORT_TTL = 5_000;
 
-const NUMBERS: Record<string, { min: number; max: number; whole?: true }> = {
-  ttl: { min: 2_000, max: 9_000_000_000_000 }, // etcd's own limit
-  waitTimeout: { min: 0, max: Infinity },
-  maxHold: { min: 1, max: Infinity },
-  minHold: { min: 0, max: 86_400_000 },
-  limit: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
-  maxWaiters: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
-  connectTimeout: { min: 1, max: Number.MAX_SAFE_INTEGER },
-  shutdownTimeout: { min: 0, max: Infinity },
-  busyStatus: { min: 400, max: 599, whole: true },
-};
-const COUNTS = new Set(['maxWaiters', 'busyStatus', 'limit']);
-
 const MODULE_OPTIONS = [...Object.keys(DEFAULTS), 'credentials', 'auth', 'grpcOptions'];
 export const LOCK_OPTIONS: readonly string[] = [
   'mode',
@@ -191,76 +179,14 @@ export function checkLockOptions(given: LockOptions, known = LOCK_OPTIONS): void
   if (limit !== undefined && mode === 'shared') {
     throw badOption('limit', "left out with mode: 'shared', whose holders are not counted", limit);
   }
-  if (reentrant !== undefined && typeof reentrant !== 'boolean') throw badOption('reentrant', 'true or false', reentrant);
+  if (reentrant !== undefined && typeof reentrant !== 'boolean')
+    throw badOption('reentrant', 'true or false', reentrant);
   if (minHold > maxHold) throw badOption('minHold', `no more than maxHold (${maxHold})`, minHold);
   if (metadata !== undefined) checkMetadata(metadata);
-}
-
-/** It is written with each acquisition and read by everybody who looks: no place for documents. */
-const MAX_METADATA = 1024;
-
-function checkMetadata(metadata: unknown): void {
-  const isRecord = typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata);
-  if (!isRecord || Object.values(metadata).some((value) => typeof value !== 'string')) {
-    throw badOption('metadata', 'an object whose values are strings', metadata);
-  }
-  const bytes = Buffer.byteLength(JSON.stringify(metadata));
-  if (bytes > MAX_METADATA) throw badOption('metadata', `no longer than ${MAX_METADATA} bytes of JSON`, bytes);
-}
-
-/** Many times what anybody needs, and far from what etcd takes. */
-const MAX_NAMESPACE = 1024;
-
-function checkNamespace(namespace: unknown): void {
-  if (typeof namespace !== 'string' || hasControlCharacters(namespace)) {
-    throw badOption('namespace', 'a string without control characters', namespace);
-  }
-  if (namespace.length > MAX_NAMESPACE) {
-    throw badOption('namespace', `no longer than ${MAX_NAMESPACE} characters`, namespace.length);
-  }
-}
-
-export function hasControlCharacters(text: string): boolean {
-  return /\p{Cc}/u.test(text);
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 
 function defined<T extends object>(given: T): Defined<T> {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Defined<T>;
-}
-
-function refuseUnknown(given: object, known: readonly string[], owner: string): void {
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    // An address, perhaps, with a password in it, which is not for the log.
-    const what = typeof given === 'string' ? 'a string' : Array.isArray(given) ? 'an array' : show(given);
-    throw new LockUsageError(`The options of ${owner} must be an object, got ${what}.`, 'option');
-  }
-  const unknown = Object.keys(given).find((option) => !known.includes(option));
-  if (unknown === undefined) return;
-  const hint = Object.hasOwn(HINTS, unknown) ? HINTS[unknown] : '';
-  throw new LockUsageError(
-    `Unknown option "${unknown}" for ${owner}.${hint} Known options: ${known.join(', ')}.`,
-    'option',
-  );
-}
-
-const HINTS: Record<string, string> = {
-  dialTimeout: ' etcd3 ignores it; connectTimeout does what it says.',
-  isGlobal: ' It stands beside useFactory, not in what that returns.',
-  instance: ' It stands beside useFactory, not in what that returns.',
-};
-
-function checkNumbers(options: object): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined || !(name in NUMBERS)) continue;
-    const { min, max, whole } = NUMBERS[name]!;
-    const fits = typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value));
-    if (fits) continue;
-    const upper = max === Infinity ? ', or Infinity' : max < Number.MAX_SAFE_INTEGER ? ` and at most ${max}` : '';
-    const unit = COUNTS.has(name) ? '' : ' milliseconds';
-    const seconds = name === 'ttl' && typeof value === 'number' && value > 0 && value < 1_000;
-    const hint = seconds ? ` It is in milliseconds: for ${value} seconds write ${value * 1000}.` : '';
-    throw badOption(name, `a ${whole ? 'whole ' : ''}number of at least ${min}${unit}${upper}`, value, hint);
-  }
 }

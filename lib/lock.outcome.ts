@@ -1,23 +1,37 @@
 import { EtcdError } from './core/port.js';
 import type { Refusal } from './core/waiter.js';
-import { LockNotAcquiredError, LockUnavailableError } from './lock.errors.js';
-import type { ResolvedOptions } from './lock.options.js';
+import { LockNotAcquiredError, LockUnavailableError, LockUsageError } from './lock.errors.js';
+import type { ResolvedLockOptions, ResolvedOptions } from './lock.options.js';
 
 /** What the engine reports, in the errors of this package: what happened, to which lock, and what to do. */
 
-/** Somebody else has the lock. */
+/** Somebody else has the lock, or wants it in another way. */
 export function refusal(
   name: string,
-  { refused, holder }: Refusal,
-  waitTimeout: number,
+  { refused, holder, limit }: Refusal,
+  asked: Pick<ResolvedLockOptions, 'limit' | 'waitTimeout'>,
   { maxWaiters, busyStatus }: ResolvedOptions,
-): LockNotAcquiredError {
+): LockNotAcquiredError | LockUsageError {
+  if (refused === 'disagreement') return disagreement(name, asked.limit, limit!);
   const why = {
     busy: 'somebody else has it or waits for it; try again later',
-    timeout: `somebody else still had it after ${waitTimeout} ms; try again later`,
+    timeout: `somebody else still had it after ${asked.waitTimeout} ms; try again later`,
     'queue-full': `${maxWaiters} callers of this process wait for it already (maxWaiters)`,
   };
   return new LockNotAcquiredError(`The lock "${name}" is busy: ${why[refused]}.`, name, refused, holder, busyStatus);
+}
+
+/** All who use a lock have to agree on how many may have it. */
+export function disagreement(name: string, asked: number, counts: number): LockUsageError {
+  const message =
+    `The lock "${name}" was asked for with ${limitInWords(asked)}, while others have it or wait for it with ` +
+    `${limitInWords(counts)}. All who use a name have to agree: use the same options everywhere, or another name.`;
+  return new LockUsageError(message, 'option', name);
+}
+
+function limitInWords(limit: number): string {
+  if (limit === Infinity) return "mode 'shared'";
+  return limit === 1 ? 'limit 1 (exclusive)' : `limit ${limit}`;
 }
 
 /** etcd gives the lock to nobody. `name` is undefined while connecting. */

@@ -1,17 +1,17 @@
 import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
 import type { Clock } from './core/clock.js';
-import type { Hold } from './core/hold.js';
-import { escapeName, ownerValue, type Participant } from './core/keys.js';
+import type { Granted } from './core/hold.js';
+import { ownerValue, type Participant } from './core/keys.js';
 import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
 import { LockQueue } from './core/queue.js';
 import { SessionKeeper } from './core/session-keeper.js';
 import { openBackend, type Backend } from './lock.backend.js';
 import { hold } from './lock.context.js';
-import { badOption, LockUsageError, reported } from './lock.errors.js';
+import { badOption, reported } from './lock.errors.js';
 import { HeldLock, type Lock } from './lock.handle.js';
-import { problemOfName } from './lock.names.js';
+import { keyPrefixesOf, keyPrefixOf, labelOf } from './lock.names.js';
 import { refusal, unavailable } from './lock.outcome.js';
 import {
   resolveLockOptions,
@@ -103,41 +103,46 @@ export class LockService implements AsyncDisposable {
   }
 
   /**
-   * Waits in line for a lock, first come, first served, over all processes.
+   * Waits in line for a lock, first come, first served, over all processes; or for several, all or none, in whatever
+   * order they are named.
    *
-   * @param name up to 1024 bytes, no control characters
+   * @param name up to 1024 bytes, no control characters; or up to 60 names, where one that stands there twice counts once
    * @throws {LockNotAcquiredError} if it is not granted within `waitTimeout`
+   * @throws {LockUsageError} for a bad name or option, or if others use the name with another `limit`
    * @throws {LockUnavailableError} if etcd does not answer
    * @throws the reason of `options.signal` when that aborts the wait
    */
-  acquire(name: string, options: LockOptions = {}): Promise<Lock> {
-    return this.#ask(name, () => {
-      const prefix = this.keyPrefix(name);
-      const { waitTimeout, signal, maxHold } = resolveLockOptions(options, this.#options);
-      const outcome =
-        waitTimeout === 0
-          ? this.#queue.tryAcquire(prefix, { signal, maxHold })
-          : this.#queue.acquire(prefix, { timeout: waitTimeout, signal, maxHold });
+  acquire(name: string | readonly string[], options: LockOptions = {}): Promise<Lock> {
+    return this.#ask(name, async (label) => {
+      const prefix = keyPrefixesOf(this.#options.namespace, name);
+      const asked = resolveLockOptions(options, this.#options);
+      const { waitTimeout: timeout, ...wait } = asked;
+      const isTry = timeout === 0;
+      const outcome = this.#queue[isTry ? 'tryAcquire' : 'acquire'](prefix, { ...wait, timeout });
       return outcome.then((granted) => {
-        if ('refused' in granted) throw refusal(name, granted, waitTimeout, this.#options);
-        return this.#keep(name, granted);
+        if ('refused' in granted) throw refusal(label, granted, asked, this.#options);
+        return this.#keep(label, granted);
       });
     });
   }
 
   /**
-   * Takes a lock if nobody has it and nobody waits for it; `null` otherwise. One round trip at most, and none if
-   * somebody in this process has it or waits for it; it never stands in anybody's way, whatever `waitTimeout` says. Who
-   * has it instead is told by {@link inspect}, or by `acquire` with `waitTimeout: 0`.
+   * Takes a lock, or all of several, if nobody else has it or waits for it (or, shared or with a limit, if there is room
+   * for one more and nobody waits); `null` otherwise. One round trip at most (two with a limit), and none if somebody in
+   * this process is in the way; it never stands in anybody's way, whatever `waitTimeout` says. Who has it instead is told
+   * by {@link inspect}, or by `acquire` with `waitTimeout: 0`.
    *
+   * @throws {LockUsageError} for a bad name or option, or if others use the name with another `limit`
    * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
    */
-  tryAcquire(name: string, options: LockOptions = {}): Promise<Lock | null> {
-    return this.#ask(name, async () => {
-      const prefix = this.keyPrefix(name);
-      const { signal, maxHold } = resolveLockOptions(options, this.#options);
-      const outcome = await this.#queue.tryAcquire(prefix, { signal, maxHold });
-      return 'refused' in outcome ? null : this.#keep(name, outcome);
+  tryAcquire(name: string | readonly string[], options: LockOptions = {}): Promise<Lock | null> {
+    return this.#ask(name, async (label) => {
+      const prefix = keyPrefixesOf(this.#options.namespace, name);
+      const asked = resolveLockOptions(options, this.#options);
+      const outcome = await this.#queue.tryAcquire(prefix, asked);
+      if (!('refused' in outcome)) return this.#keep(label, outcome);
+      if (outcome.refused === 'disagreement') throw refusal(label, outcome, asked, this.#options);
+      return null;
     });
   }
 
@@ -147,7 +152,11 @@ export class LockService implements AsyncDisposable {
    *
    * @throws what {@link acquire} throws
    */
-  async withLock<T>(name: string, fn: (lock: Lock) => T | Promise<T>, options: LockOptions = {}): Promise<T> {
+  async withLock<T>(
+    name: string | readonly string[],
+    fn: (lock: Lock) => T | Promise<T>,
+    options: LockOptions = {},
+  ): Promise<T> {
     if (typeof fn !== 'function') throw reported(badOption('fn', 'a function to run under the lock', fn));
     const lock = await this.acquire(name, options);
     return await hold(lock, () => fn(lock));
@@ -173,10 +182,7 @@ export class LockService implements AsyncDisposable {
    * @throws {LockUsageError} for a bad name
    */
   keyPrefix(name: string): string {
-    const problem = problemOfName(name);
-    const lockName = typeof name === 'string' ? name : undefined;
-    if (problem) throw new LockUsageError(`The name of a lock ${problem}.`, 'name', lockName);
-    return this.#options.namespace + escapeName(name);
+    return keyPrefixOf(this.#options.namespace, name);
   }
 
   /** Tells all who wait, and all who come from now on, that the service is being closed. Held locks stay held. */
@@ -211,15 +217,16 @@ export class LockService implements AsyncDisposable {
   }
 
   /** Every request passes here, and every error of one is turned into those of this package, and logged if need be. */
-  async #ask<T>(name: string, request: () => Promise<T>): Promise<T> {
+  async #ask<T>(name: string | readonly string[], request: (label: string) => Promise<T>): Promise<T> {
+    const label = labelOf(name);
     try {
-      return await request();
+      return await request(label);
     } catch (error) {
-      throw this.#fail(error, name);
+      throw this.#fail(error, label);
     }
   }
 
-  #keep(name: string, granted: Hold): Lock {
+  #keep(name: string, granted: Granted): Lock {
     const lock = new HeldLock(name, granted);
     this.#held.add(lock);
     granted.ended.on((how) => {

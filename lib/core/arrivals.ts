@@ -40,10 +40,19 @@ export class Arrivals implements Iterable<Waiter> {
     return first;
   }
 
-  /** Takes all who wait in line out, without those who only try: for them the lock is busy from here on. */
+  /**
+   * Takes those out who wait in line and can share a ticket, the first one of them and who stands right behind him;
+   * without those who only try: for them the lock is busy from here on.
+   */
   takeTogether(): Set<Waiter> {
     const together = new Set<Waiter>();
-    for (const waiter of this.#waiters) if (!waiter.options.ifFree) together.add(waiter);
+    let leader: Waiter | undefined;
+    for (const waiter of this.#waiters) {
+      if (waiter.options.ifFree) continue;
+      leader ??= waiter;
+      if (waiter.party || (waiter !== leader && !waiter.goesWith(leader))) break;
+      together.add(waiter);
+    }
     for (const waiter of together) this.#waiters.delete(waiter);
     return together;
   }

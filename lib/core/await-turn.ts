@@ -1,4 +1,5 @@
 import { untilDeleted } from './key-watch.js';
+import { limitedRange } from './keys.js';
 import { firstOf } from './latch.js';
 import type { KeyValue } from './port.js';
 import type { Ticket } from './ticket.js';
@@ -12,21 +13,34 @@ export class TicketGone extends Error {
   }
 }
 
+/** Somebody who came before wants the lock with another limit. */
+export class Disagreement extends Error {
+  constructor(readonly limit: number) {
+    super('the limits of a lock disagree');
+    this.name = 'Disagreement';
+  }
+}
+
+type Waiting = Extract<Turn, { state: 'waiting' }>;
+
 /**
- * Waits until a ticket is the first in its queue. `seen`: whose turn it was when it was put, as far as that is known.
- * Rejects with {@link TicketGone}, and when the ticket is over before.
+ * Waits until it is the turn of a ticket. `seen`: whose turn it was when it was put, as far as that is known. Rejects with
+ * {@link TicketGone}, with {@link Disagreement}, and when the ticket is over before.
  */
 export async function awaitTurn(ticket: Ticket, seen: Turn | undefined): Promise<void> {
   for (let place = seen ?? (await ticket.look()); place.state !== 'held'; place = await ticket.look()) {
-    if (place.state !== 'waiting') throw new TicketGone();
-    const { isNext } = place;
-    const predecessor = place.ahead[0]!;
-    const local = ticket.line.tickets.get(predecessor);
-    // By its revision as well: what stood there may be gone, and its key be one of ours again that stands behind us.
-    if (local && local.revision > 0n && local.revision < ticket.revision) await takeOver(ticket, local);
-    else await outlive(ticket, predecessor, isNext);
+    if (place.state === 'gone') throw new TicketGone();
+    if (place.state === 'disagreement') throw new Disagreement(place.limit);
+    const local = ticket.line.tickets.before(ticket, place.ahead);
+    if (local) await (canTakeOver(local) ? takeOver(ticket, local) : outlast(ticket, local));
+    else await outlive(ticket, place);
     if (ticket.firstAt > 0n) return;
   }
+}
+
+/** Of a ticket with one holder at a time, one other gets the lock from him. */
+function canTakeOver({ limit, heir }: Ticket): boolean {
+  return limit === 1 && (heir === undefined || heir.over.isSet);
 }
 
 /** Gets the lock from another ticket of this process, in memory. */
@@ -43,28 +57,38 @@ async function takeOver(ticket: Ticket, local: Ticket): Promise<void> {
   }
 }
 
-/** Waits until somebody else's key is gone. Nobody can come in between: who was behind the first is the first then. */
-async function outlive(ticket: Ticket, predecessor: string, isHead: boolean): Promise<void> {
-  const { key, line, session, over, revision } = ticket;
+/** Waits for another ticket of this process, whose turn comes first: of those that are counted, one counts for all. */
+async function outlast(ticket: Ticket, local: Ticket): Promise<void> {
+  const isCounted = ticket.limit > 1 && local.limit === ticket.limit;
+  await firstOf(isCounted ? [local.gone, local.turnCame] : [local.gone], ticket.over);
+}
+
+/** Waits until the keys of others are gone, or enough of them. Nobody can come in between. */
+async function outlive(ticket: Ticket, { ahead: keys, spare, isNext, isHead }: Waiting): Promise<void> {
+  const { key, keyPrefix, limit, line, session, over, revision } = ticket;
+  const ahead = new Set(keys);
+  const range = keys.length > 1 ? limitedRange(keyPrefix, limit) : { key: keys[0]! };
   let readAt = 0n;
   const isGone = async (): Promise<boolean> => {
     // Much cheaper for etcd than a look, because nothing has to be sorted: a long line is asked this again and again.
+    // The same key can have been put again meanwhile: then it stands behind this one.
     const { header, results } = await ticket.read([
-      { range: { key: predecessor, keysOnly: !isHead } },
+      { range: { ...range, keysOnly: !isHead, maxCreateRevision: revision - 1n } },
       { range: { key, keysOnly: true } },
     ]);
-    const [[other], [mine]] = results as [readonly KeyValue[], readonly KeyValue[]];
+    const [others, [mine]] = results as [readonly KeyValue[], readonly KeyValue[]];
     if (!mine) throw new TicketGone();
     readAt = header.revision;
-    if (isHead && other) line.contact.answered(other);
-    // The same key can have been put again meanwhile: then it stands behind this one.
-    return !other || other.createRevision > mine.createRevision;
+    if (isHead && others[0]) line.contact.answered(others[0]);
+    const left = new Set(others.map((other) => other.key));
+    for (const each of ahead) if (!left.has(each)) ahead.delete(each);
+    return ahead.size <= spare;
   };
   const { port, clock, audit } = session;
   const nextAudit = () => audit.next;
-  const deletion = { port, clock, key: predecessor, own: key, after: revision, isGone, nextAudit };
+  const deletion = { port, clock, range, ahead, spare, own: key, after: revision, isGone, nextAudit };
   const deletedAt = await untilDeleted(deletion, over);
-  if (!isHead) return;
+  if (!isNext) return;
   ticket.firstAt = deletedAt ?? readAt;
   if (deletedAt !== undefined) void confirm(ticket);
 }

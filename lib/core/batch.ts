@@ -133,8 +133,8 @@ function contains({ key: start, end = start }: KeyRange, key: string): boolean {
 
 function isSame(a: readonly Compare[], b: readonly Compare[]): boolean {
   if (a.length !== b.length) return false;
-  return a.every(({ key, target, revision }, i) => {
+  return a.every(({ key, target, revision, atMost }, i) => {
     const other = b[i]!;
-    return key === other.key && target === other.target && revision === other.revision;
+    return key === other.key && target === other.target && revision === other.revision && atMost === other.atMost;
   });
 }

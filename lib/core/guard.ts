@@ -88,6 +88,8 @@ export class Guard {
         if (answer.succeeded) return answer;
         guard = isConditional ? answer.results[0] : (await session.port.range({ key })).kvs;
       } catch (error) {
+        // Of another lease than the session's it says nothing about that.
+        if (success.some((op) => 'put' in op && op.put.lease !== session.lease) && !isUnreachable(error)) throw error;
         this.#rethrowUnlessUnknown(error);
         await this.fence().catch((cause: unknown) => {
           throw cause instanceof EtcdError ? new UnsettledWrite(cause.code, cause.message, { cause }) : cause;

@@ -3,13 +3,28 @@ import { atMost, Latch } from './latch.js';
 import type { Ticket } from './ticket.js';
 import { tokenValue, type Token } from './token.js';
 
+/** One lock that was granted, or several together, until they are released or lost. */
+export interface Granted {
+  /** The keys in etcd that stand for it, in the order of the names, and their create revisions. */
+  readonly places: readonly { readonly key: string; readonly revision: bigint }[];
+  readonly fencingToken: bigint;
+  /** Set when it is lost, not when it is released. */
+  readonly lost: Latch<LossReason>;
+  /** Set when it is over in either way; `unconfirmed`: it was released, and etcd has not said so yet. */
+  readonly ended: Latch<'lost' | 'released' | 'unconfirmed'>;
+  readonly held: boolean;
+  /** Milliseconds for which it is certainly held. */
+  readonly remaining: number;
+  /** Gives it back. Resolves when etcd has confirmed it, or after a short time if it does not. */
+  release(): Promise<void>;
+}
+
 /** How long a release waits for etcd to confirm it. It goes on behind the scenes after that. */
 const RELEASE_TIMEOUT = 2_000;
-/** A lock that was granted, until it is released or lost. */
-export class Hold {
-  /** Set when the lock is lost, not when it is released. */
+
+/** A lock that was granted. */
+export class Hold implements Granted {
   readonly lost = new Latch<LossReason>();
-  /** Set when it is over in either way; `unconfirmed`: it was released, and etcd has not said so yet. */
   readonly ended = new Latch<'lost' | 'released' | 'unconfirmed'>();
   readonly #stopMaxHold: () => void;
   /** When maxHold ends it. */
@@ -36,6 +51,10 @@ export class Hold {
     return this.ticket.revision;
   }
 
+  get places(): readonly [Hold] {
+    return [this];
+  }
+
   /**
    * Grows from one grant of a name to the next. The revision is the one at the grant, not the one of the ticket: a
    * holder that queued earlier may acquire later, and a Go client's `Mutex.Header().Revision` is of the grant as well.
@@ -52,7 +71,13 @@ export class Hold {
 
   get remaining(): number {
     const { session } = this.ticket;
-    return this.held ? Math.max(0, Math.min(session.remaining, this.#until - session.clock.now())) : 0;
+    if (!this.held) return 0;
+    const left = Math.min(
+      session.remaining,
+      this.ticket.keep?.remaining ?? Infinity,
+      this.#until - session.clock.now(),
+    );
+    return Math.max(0, left);
   }
 
   lose(reason: LossReason): void {
@@ -63,7 +88,6 @@ export class Hold {
     this.ended.set('lost');
   }
 
-  /** Gives the lock back. Resolves when etcd has confirmed it, or after a short time if it does not. */
   release(): Promise<void> {
     if (!this.#releasing) this.#look(); // what is lost is not given back, and its holder has to hear of it
     this.#releasing ??= this.#release();
@@ -75,12 +99,13 @@ export class Hold {
     const { session } = this.ticket;
     if (this.lost.isSet) return;
     if (!session.alive) this.lose(session.lost.value!);
+    else if (this.ticket.keep && this.ticket.keep.remaining <= 0) this.lose('lease-expired');
     else if (this.#until !== Infinity && session.clock.now() >= this.#until) this.lose('max-hold');
   }
 
   async #release(): Promise<void> {
     this.#stopMaxHold();
-    const unconfirmed = this.ticket.line.giveBack(this.ticket);
+    const unconfirmed = this.ticket.line.giveBack(this);
     const { timeouts } = this.ticket.line;
     const confirmed = !unconfirmed || (await atMost(timeouts, RELEASE_TIMEOUT, unconfirmed));
     this.ended.set(confirmed ? 'released' : 'unconfirmed');

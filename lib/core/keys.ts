@@ -29,6 +29,11 @@ export function writersRange(keyPrefix: string): Required<KeyRange> {
   return { key: `${keyPrefix}/`, end: `${keyPrefix}/${SHARED}` };
 }
 
+/** Those in the queue who want the lock with this limit. */
+export function limitedRange(keyPrefix: string, limit: number): Required<KeyRange> {
+  return queueRange(`${keyPrefix}/limit=${limit}`);
+}
+
 const SHARED = 'shared/';
 const LIMITED = /^limit=(\d+)\//;
 

@@ -71,10 +71,14 @@ export interface RangeResponse {
   kvs: KeyValue[];
 }
 
-/** True when the field of *every* key in the range equals `revision`. A missing key has revision 0. */
+/**
+ * True when the field of *every* key in the range equals `revision`, or, with `atMost`, is not above it. A missing key
+ * has revision 0.
+ */
 export interface Compare extends KeyRange {
   target: 'create' | 'mod';
   revision: bigint;
+  atMost?: boolean;
 }
 
 export type Op =

@@ -1,9 +1,10 @@
 import type { Clock } from './clock.js';
-import type { Hold } from './hold.js';
+import type { Granted } from './hold.js';
 import { callsOf, participant, queueRange, type Participant } from './keys.js';
 import { atMost } from './latch.js';
 import type { LineHost } from './line-host.js';
 import { Line } from './line.js';
+import { Party } from './party.js';
 import { EtcdError, type EtcdPort } from './port.js';
 import type { SessionKeeper } from './session-keeper.js';
 import { Timeouts } from './timeouts.js';
@@ -61,15 +62,21 @@ export class LockQueue implements LineHost {
     return this.options.owner;
   }
 
-  /** Waits in line. Rejects with the signal's reason, or with an {@link EtcdError}. */
-  acquire(keyPrefix: string, wait: WaitOptions): Promise<Hold | Refusal> {
-    const line = this.#lines.get(keyPrefix);
-    if (line && line.waiting >= this.options.maxWaiters) return Promise.resolve({ refused: 'queue-full' });
+  /**
+   * Waits in line for a lock, or for several different ones, all or none. Rejects with the signal's reason, or with an
+   * {@link EtcdError}.
+   */
+  acquire(keyPrefix: string | readonly string[], wait: WaitOptions): Promise<Granted | Refusal> {
+    const isFull = [keyPrefix].flat().some((each) => (this.#lines.get(each)?.waiting ?? 0) >= this.options.maxWaiters);
+    if (isFull) return Promise.resolve({ refused: 'queue-full' });
     return this.#join(keyPrefix, wait);
   }
 
-  /** Takes the lock if nobody has it and nobody waits for it. Rejects as {@link acquire} does. */
-  async tryAcquire(keyPrefix: string, options: Omit<WaitOptions, 'timeout'>): Promise<Hold | Refusal> {
+  /** Takes the lock, or all of them, if that can be done at once. Rejects as {@link acquire} does. */
+  async tryAcquire(
+    keyPrefix: string | readonly string[],
+    options: Omit<WaitOptions, 'timeout'>,
+  ): Promise<Granted | Refusal> {
     const timeout = this.options.connectTimeout;
     const outcome = await this.#join(keyPrefix, { ...options, timeout, ifFree: true });
     // Who does not wait in line can only have waited for etcd.
@@ -111,14 +118,20 @@ export class LockQueue implements LineHost {
     if (this.#lines.get(line.keyPrefix) === line) this.#lines.delete(line.keyPrefix);
   }
 
-  #join(keyPrefix: string, wait: WaitOptions): Promise<Hold | Refusal> {
+  #join(keyPrefix: string | readonly string[], wait: WaitOptions): Promise<Granted | Refusal> {
     if (wait.signal?.aborted) return Promise.reject(wait.signal.reason as Error);
     if (this.#isClosing) return Promise.reject(new EtcdError('closed', 'the lock service is being closed'));
+    if (typeof keyPrefix === 'string') return this.#line(keyPrefix).join(wait);
+    const lines = keyPrefix.map((each) => this.#line(each));
+    return new Promise((resolve, reject) => void new Party(this, lines, wait, resolve, reject));
+  }
+
+  #line(keyPrefix: string): Line {
     let line = this.#lines.get(keyPrefix);
     if (!line) {
       line = new Line(this, keyPrefix);
       this.#lines.set(keyPrefix, line);
     }
-    return line.join(wait);
+    return line;
   }
 }

@@ -212,8 +212,10 @@ export class Session implements Guarded, Audited, Renewing {
     const isGone = async () => (await until(port.range({ key }), this.lost)).kvs.length === 0;
     while (this.alive) {
       try {
-        // Each renewal reads the guard as well, so that no audit has to.
-        await untilDeleted({ port, clock, key, isGone, nextAudit: () => NEVER }, this.lost);
+        await untilDeleted(
+          { port, clock, range: { key }, ahead: new Set([key]), spare: 0, isGone, nextAudit: never },
+          this.lost,
+        );
         this.revoked();
       } catch {
         // Lost: the loop ends. Unreachable: the next watch, and its read, see whatever has happened meanwhile.
@@ -221,4 +223,9 @@ export class Session implements Guarded, Audited, Renewing {
       }
     }
   }
+}
+
+/** Each renewal reads the guard as well, so that no audit has to. */
+function never(): Ending {
+  return NEVER;
 }

@@ -1,48 +1,46 @@
 import type { Entry, LossReason } from './audit.js';
 import { LONGEST_PAUSE, RETRY_PAUSE, type Contact } from './contact.js';
-import { UnsettledWrite } from './guard.js';
 import type { Hold } from './hold.js';
-import { participant, queueRange, ticketValue, type Participant } from './keys.js';
+import type { Keep } from './keep.js';
+import { participant, queueRange, writersRange, type Participant } from './keys.js';
 import { Latch, sleep, until } from './latch.js';
-import { EtcdError, isUnreachable, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
+import { isUnreachable, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
 import type { Timeouts } from './timeouts.js';
-import { turn, type Turn } from './turn.js';
+import { turn, type Place, type Turn } from './turn.js';
 import type { Waiter } from './waiter.js';
-
-/**
- * How many keys of the queue the put of a ticket reads. If there are fewer, these are all, and it is known whose turn it
- * is; a look would be another request, which costs more than a few keys. Not more of them, because what a write reads
- * holds up the other writes.
- */
-const GLANCE = 32;
 
 /** The callers of one lock in this process, as far as one of their tickets has to know them. */
 export interface TicketLine {
+  readonly keyPrefix: string;
   readonly contact: Contact;
   readonly timeouts: Timeouts;
-  readonly tickets: { get(key: string): Ticket | undefined };
+  readonly tickets: { before(ticket: Ticket, ahead: readonly string[]): Ticket | undefined };
   /** The key is gone, or will be, and nobody here has deleted it. */
   lost(ticket: Ticket, reason: LossReason): void;
   /** Gives the lock to the next one. The promise is for what etcd has to confirm before it can be somebody else's. */
-  giveBack(ticket: Ticket): Promise<void> | undefined;
+  giveBack(hold: Hold): Promise<void> | undefined;
 }
 
 /** How a ticket comes to its end; `served`: it was the first in the queue, and its callers have had the lock. */
 export type TicketEnd = 'served' | 'abandoned' | 'lost' | 'refused';
 
 /** One place in the queue of a lock, for all callers who took it together: a key on a lease. */
-export class Ticket implements Entry {
+export class Ticket implements Entry, Place {
   /** The create revision of the key, once it is put. */
   revision = 0n;
-  /** The revision of etcd at which it was seen to be the first; 0 until then. */
+  /** The revision of etcd at which it was its turn; 0 until then. */
   firstAt = 0n;
   /** Set when nobody may get the lock through this ticket any more. */
   readonly over = new Latch<TicketEnd>();
+  /** Set when its turn has come. */
+  readonly turnCame = new Latch<void>();
   /** Set when nothing of it is left in etcd. */
   readonly gone = new Latch<void>();
-  /** Who has the lock. */
-  hold: Hold | undefined;
+  /** Those who have the lock: one, or readers. */
+  readonly holds = new Set<Hold>();
+  /** What keeps the lock taken although nobody has it any more. */
+  keep: Keep | undefined;
   /** The ticket of ours that gets the lock from this one, in memory; whether its key is there is read with the delete. */
   heir: Ticket | undefined;
   /** Whether the key is in etcd; `unknown`: the put was sent, and nobody has said what came of it. */
@@ -50,22 +48,32 @@ export class Ticket implements Entry {
   #discarding: Promise<void> | undefined;
   /** Goes on where it stopped, so that those who have left cost nothing. */
   readonly #next: Iterator<Waiter>;
-  readonly #queue: Required<KeyRange>;
+  readonly queue: Required<KeyRange>;
   #value = '';
+  /** How many tickets of this kind may hold the lock together. */
+  readonly limit: number;
+  /** For how long the lock stays taken after a grant, in milliseconds. */
+  readonly minHold: number;
 
   constructor(
     readonly line: TicketLine,
     readonly session: Session,
-    readonly keyPrefix: string,
     readonly key: string,
     /** Those who have not had the lock yet, in their order. */
     readonly waiters: Set<Waiter>,
-    /** Taken only if nobody has the lock and nobody waits for it. */
+    /** Taken only if the lock can be had at once. */
     readonly ifFree: boolean,
   ) {
-    this.#queue = queueRange(keyPrefix);
+    this.queue = queueRange(this.keyPrefix);
     this.#next = waiters.values();
+    const [first] = waiters;
+    this.limit = first!.limit;
+    this.minHold = first!.minHold;
     for (const waiter of waiters) waiter.ticket = this;
+  }
+
+  get keyPrefix(): string {
+    return this.line.keyPrefix;
   }
 
   /** The next one in the order of arrival, who does not stand here any more then. */
@@ -75,17 +83,22 @@ export class Ticket implements Entry {
     return waiter;
   }
 
-  get #head(): Op {
-    return { range: { ...this.#queue, sort: 'oldest', limit: 1 } };
+  /** How many have the lock through it, or wait for it; one who has given it back early counts as well. */
+  get calls(): number {
+    return this.waiters.size + Math.max(this.holds.size, this.keep?.isOn ? 1 : 0);
   }
 
-  /** How many have the lock through it, or wait for it. */
-  get calls(): number {
-    return this.waiters.size + (this.hold ? 1 : 0);
+  /** Whether somebody has the lock through it, or it is kept taken. */
+  get isHolding(): boolean {
+    return this.holds.size > 0 || this.keep?.isOn === true;
   }
 
   get isPut(): boolean {
     return this.#state === 'put';
+  }
+
+  get value(): string {
+    return this.#value;
   }
 
   /** As others see it in the queue. */
@@ -104,46 +117,32 @@ export class Ticket implements Entry {
     this.line.lost(this, reason);
   }
 
-  /** Puts the key and says whose turn it is, as far as that can be seen from the answer. */
-  async put(owner: string): Promise<Turn | undefined> {
-    const { key, session } = this;
-    this.#value = ticketValue(owner, session.clock.date(), this.waiters.size);
-    const { key: start, end } = this.#queue;
+  /** What can keep it waiting: for a reader, all but the other readers. */
+  get others(): Required<KeyRange> {
+    return this.limit === Infinity ? writersRange(this.keyPrefix) : this.queue;
+  }
+
+  /** The first key of all, the first one that is in its way, its own. */
+  get truth(): Op[] {
+    const others = this.limit === Infinity ? [{ range: { ...this.others, sort: 'oldest' as const, limit: 1 } }] : [];
+    return [{ range: { ...this.queue, sort: 'oldest', limit: 1 } }, ...others, { range: { key: this.key } }];
+  }
+
+  /** From here on the key may be in etcd. */
+  sent(value: string): void {
+    this.#value = value;
     this.#state = 'unknown';
-    session.audit.enlist(this);
-    const answer = await session
-      .write({
-        compare: this.ifFree ? [{ ...this.#queue, target: 'create', revision: 0n }] : [],
-        // Not sorted: a sorted range inside a write holds up every write of the cluster while the queue is long.
-        success: [
-          { put: { key, value: this.#value, lease: session.lease } },
-          { range: { key: start, end, limit: GLANCE, keysOnly: true } },
-        ],
-        failure: this.ifFree ? [this.#head] : [],
-      })
-      .catch((error: unknown) => {
-        if (error instanceof EtcdError && !(error instanceof UnsettledWrite)) this.#state = 'not put';
-        throw error;
-      });
-    if (answer?.succeeded) {
-      this.#found(answer.header.revision);
-      const queue = answer.results[1]!;
-      if (queue.length === GLANCE) return undefined;
-      return this.#judge(queue.length === 1 ? queue : queue.toSorted(byAge), this.revision);
-    }
-    // Refused because the queue is not empty; or the answer was lost, and what etcd holds now is the truth.
-    const read = answer ?? (await session.port.txn({ success: [this.#head, { range: { key } }] }));
-    const [head, mine] = read.results.map((kvs) => kvs[0]);
-    const found = head?.key === key ? head : mine;
-    if (found) this.#found(found.createRevision);
-    else this.#state = 'not put';
-    if (!found && !answer) {
-      throw new EtcdError('unreachable', 'etcd did not answer, and did not take the request either');
-    }
-    if (head && head.key !== key) this.line.contact.holder = participant(head);
-    // The first key being mine means that the lock is held, whatever the answer to the write was.
-    if (head?.key === key) return this.#judge([head], read.header.revision);
-    return found ? undefined : { state: 'gone' };
+    this.session.audit.enlist(this);
+  }
+
+  confirmed(revision: bigint): void {
+    this.#state = 'put';
+    this.revision = revision;
+    this.session.audit.confirm(this.key);
+  }
+
+  notPut(): void {
+    this.#state = 'not put';
   }
 
   /**
@@ -163,43 +162,41 @@ export class Ticket implements Entry {
       const isHeirThere = await session.discard(key, this.#state === 'unknown', heir?.key);
       if (heir && isHeirThere === false && !heir.over.isSet) heir.lost('force-released');
     }
+    await this.keep?.end();
     session.audit.delist(this);
     this.gone.set();
   }
 
-  #found(revision: bigint): void {
-    this.#state = 'put';
-    this.revision = revision;
-    this.session.audit.confirm(this.key);
-  }
-
-  #judge(queue: readonly KeyValue[], revision: bigint): Turn {
-    const place = turn(queue, { keyPrefix: this.keyPrefix, key: this.key, limit: 1 });
+  /** Notes whose turn it is. */
+  judge(queue: readonly Pick<KeyValue, 'key' | 'createRevision'>[], revision: bigint): Turn {
+    const place = turn(queue.length === 1 ? queue : queue.toSorted(byAge), this);
     if (place.state === 'held') this.firstAt = revision;
     return place;
   }
 
-  /** Whose turn is it? One consistent read of the first key, mine, and the one before mine. */
+  /** Whose turn is it? One consistent read of the first key, mine, and what can keep mine waiting. */
   async look(): Promise<Turn> {
-    const before = { sort: 'newest' as const, limit: 1, keysOnly: true, maxCreateRevision: this.revision - 1n };
-    const { header, results } = await this.read([
-      this.#head,
-      { range: { ...this.#queue, ...before } },
-      { range: { key: this.key, keysOnly: true } },
-    ]);
-    const head = results[0]?.[0];
+    const isCounted = this.limit > 1 && this.limit < Infinity;
+    const newest = isCounted ? {} : { sort: 'newest' as const, limit: 1 };
+    const before = { ...this.others, ...newest, keysOnly: true, maxCreateRevision: this.revision - 1n };
+    const { header, results } = await this.read([{ range: before }, ...this.truth]);
+    const head = results[1]?.[0];
     if (head && head.key !== this.key) this.line.contact.answered(head);
-    const queue = [...new Map(results.flat().map((kv) => [kv.key, kv])).values()];
-    return this.#judge(queue, header.revision);
+    return this.judge([...new Map(results.flat().map((kv) => [kv.key, kv])).values()], header.revision);
   }
 
   /** One consistent read, repeated until etcd answers: the place in the line is kept as long as the session lives. */
   async read(success: readonly Op[]): Promise<TxnResponse> {
+    return await this.insist(() => this.session.port.txn({ success }));
+  }
+
+  /** Asks etcd until it answers, or until the ticket is over. */
+  async insist<T>(ask: () => Promise<T>): Promise<T> {
     const { session, over } = this;
     const { contact } = this.line;
     for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       try {
-        const answer = await until(session.port.txn({ success }), over);
+        const answer = await until(ask(), over);
         contact.answered();
         return answer;
       } catch (error) {
@@ -211,6 +208,6 @@ export class Ticket implements Entry {
   }
 }
 
-function byAge(a: KeyValue, b: KeyValue): number {
+function byAge(a: Pick<KeyValue, 'createRevision'>, b: Pick<KeyValue, 'createRevision'>): number {
   return a.createRevision < b.createRevision ? -1 : 1;
 }

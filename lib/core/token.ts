@@ -28,4 +28,12 @@ export class Tokens {
     else return undefined;
     return this.#last;
   }
+
+  /** The lock was granted together with another one, under a token of that. */
+  raise({ revision, number }: Token): void {
+    const last = this.#last;
+    if (revision > last.revision || (revision === last.revision && number > last.number)) {
+      this.#last = { revision, number };
+    }
+  }
 }

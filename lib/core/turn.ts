@@ -37,10 +37,10 @@ export type Turn =
 export function turn(queue: readonly Pick<KeyValue, 'key'>[], { keyPrefix, key: mine, limit }: Place): Turn {
   const place = queue.findIndex(({ key }) => key === mine);
   if (place === -1) return { state: 'gone' };
-  const before = queue.slice(0, place).map(({ key }) => ({ key, ...kindOf(keyPrefix, key) }));
-  const other = before.find((ticket) => disagree(ticket, limit));
-  if (other) return { state: 'disagreement', limit: other.limit };
-  const others = before.filter((ticket) => limit === 1 || ticket.limit !== limit);
+  const before = queue.slice(0, place).map(({ key }) => ({ key, kind: kindOf(keyPrefix, key) }));
+  const other = before.find(({ kind }) => disagree(kind, limit));
+  if (other) return { state: 'disagreement', limit: other.kind.limit };
+  const others = before.filter(({ kind }) => limit === 1 || kind.limit !== limit);
   const last = others.at(-1);
   if (last) {
     const isNext = others.length === 1 && (limit === 1 || limit === Infinity);

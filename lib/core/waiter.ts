@@ -1,6 +1,7 @@
 import { onAbort } from './abort.js';
 import type { Hold } from './hold.js';
 import type { Participant } from './keys.js';
+import type { Party } from './party.js';
 import { EtcdError } from './port.js';
 import type { Ticket } from './ticket.js';
 import type { Timeouts } from './timeouts.js';
@@ -8,11 +9,16 @@ import type { Timeouts } from './timeouts.js';
 /** What ends a wait from outside. */
 export type WaitEnd = 'timeout' | 'aborted' | 'closed';
 
-/** Why a lock was not granted although etcd works: somebody has it, also after the wait, or too many wait here. */
+/**
+ * Why a lock was not granted although etcd works: somebody has it, also after the wait, too many wait here, or others
+ * want it with another limit.
+ */
 export interface Refusal {
-  refused: 'busy' | 'timeout' | 'queue-full';
+  refused: 'busy' | 'timeout' | 'queue-full' | 'disagreement';
   /** Who had the lock when we last looked. */
   holder?: Participant | undefined;
+  /** At a disagreement: the limit that counts, because somebody came before with it. */
+  limit?: number | undefined;
 }
 
 export interface WaitOptions {
@@ -21,7 +27,11 @@ export interface WaitOptions {
   signal?: AbortSignal | undefined;
   /** How long the lock may be held, in milliseconds. Default `Infinity`. */
   maxHold?: number;
-  /** Takes the lock only if nobody has it and nobody waits for it. */
+  /** The lock stays taken for so long after the grant, in milliseconds. Default 0. */
+  minHold?: number;
+  /** So many may hold it together: 1 (the default) is exclusive, `Infinity` are readers. */
+  limit?: number;
+  /** Takes the lock only if it can be had at once, so that nobody ever waits for him. */
   ifFree?: boolean;
 }
 
@@ -39,7 +49,23 @@ export class Waiter {
     readonly options: WaitOptions,
     readonly resolve: (outcome: Hold | Refusal) => void,
     readonly reject: (error: unknown) => void,
+    /** Those who want other locks together with this one. */
+    readonly party?: Party,
   ) {}
+
+  get limit(): number {
+    return this.options.limit ?? 1;
+  }
+
+  get minHold(): number {
+    return this.options.minHold ?? 0;
+  }
+
+  /** Whether the two can share a ticket: they are served one after the other, or, as readers, at once. */
+  goesWith(other: Waiter): boolean {
+    const { limit, minHold } = this;
+    return limit === other.limit && (limit === 1 || limit === Infinity) && minHold === other.minHold;
+  }
 
   /** From here on `leave` is called when something ends the wait from outside. */
   listen(timeouts: Timeouts, leave: (end: WaitEnd) => void): void {

@@ -26,9 +26,11 @@ export function requestOp(op: Op): IRequestOp {
   return { request_put: { key: bytes(key), value: bytes(value), lease: String(lease) } };
 }
 
-export function compare({ target, revision, ...range }: Compare): ICompare {
-  const operand = target === 'create' ? { create_revision: String(revision) } : { mod_revision: String(revision) };
-  return { ...keyRange(range), result: 'Equal', target: target === 'create' ? 'Create' : 'Mod', ...operand };
+export function compare({ target, revision, atMost = false, ...range }: Compare): ICompare {
+  const bound = String(atMost ? revision + 1n : revision);
+  const operand = target === 'create' ? { create_revision: bound } : { mod_revision: bound };
+  const result = atMost ? 'Less' : 'Equal';
+  return { ...keyRange(range), result, target: target === 'create' ? 'Create' : 'Mod', ...operand };
 }
 
 export function header(from: IResponseHeader): Header {

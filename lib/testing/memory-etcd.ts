@@ -43,6 +43,7 @@ export class MemoryEtcd {
   readonly #keys = new SortedKeys<KeyValue>();
   readonly #leases = new Map<bigint, Lease>();
   readonly #history: Commit[] = [];
+  readonly #clients = new Set<MemoryPort>();
   readonly #watchers = new Set<(commit: Commit) => void>();
   #revision = 1n;
   #raftTerm = 2n;
@@ -53,7 +54,16 @@ export class MemoryEtcd {
 
   /** A client of its own: what it opens is closed with it. */
   connect(): EtcdPort {
-    return new MemoryPort(this);
+    const port = new MemoryPort(this);
+    this.#clients.add(port);
+    if (this.#clients.size === 1) for (const lease of this.#leases.keys()) this.#arm(lease);
+    return port;
+  }
+
+  /** With the last client go the timers, so that no lease that was left behind keeps the process from exiting. */
+  disconnected(port: MemoryPort): void {
+    if (!this.#clients.delete(port) || this.#clients.size > 0) return;
+    for (const { stopExpiry } of this.#leases.values()) stopExpiry();
   }
 
   get header(): Header {
@@ -117,7 +127,13 @@ export class MemoryEtcd {
 
   #expireAfter(lease: bigint, known: Lease, ms: number): void {
     known.expiresAt = this.clock.now() + ms;
-    known.stopExpiry = this.clock.after(ms, () => this.revokeLease(lease));
+    this.#arm(lease);
+  }
+
+  #arm(lease: bigint): void {
+    const known = this.#leases.get(lease)!;
+    known.stopExpiry();
+    known.stopExpiry = this.clock.after(known.expiresAt - this.clock.now(), () => this.revokeLease(lease));
   }
 
   leaseKeys(lease: bigint): readonly string[] | undefined {
@@ -156,11 +172,12 @@ export class MemoryEtcd {
     return () => this.#watchers.delete(deliver);
   }
 
-  #holds({ target, revision, ...range }: Compare): boolean {
+  #holds({ target, revision, atMost = false, ...range }: Compare): boolean {
     const found = this.#keys.range(range);
     const field = target === 'create' ? 'createRevision' : 'modRevision';
     // An empty range compares as etcd does it: as one missing key, whose revisions are 0.
-    return found.length === 0 ? revision === 0n : found.every((kv) => kv[field] === revision);
+    if (found.length === 0) return atMost || revision === 0n;
+    return found.every((kv) => (atMost ? kv[field] <= revision : kv[field] === revision));
   }
 
   /** All that etcd refuses before it applies anything. */

@@ -85,6 +85,7 @@ export class MemoryPort implements EtcdPort {
     this.#closed = true;
     for (const stream of this.#streams) stream.close();
     this.#streams.clear();
+    this.etcd.disconnected(this);
   }
 
   async #call<T>(run: () => T): Promise<T> {

@@ -3,7 +3,10 @@ import { disagree, holders, turn, type Turn } from '../../lib/core/turn.js';
 
 const P = 'locks/x';
 const key = (name: string): string =>
-  `${P}/${name.replace(/^r(\d)$/, 'shared/$1/0').replace(/^l(\d)(\d)$/, 'limit=$1/$2/0').replace(/^w(\d)$/, '$1/0')}`;
+  `${P}/${name
+    .replace(/^r(\d)$/, 'shared/$1/0')
+    .replace(/^l(\d)(\d)$/, 'limit=$1/$2/0')
+    .replace(/^w(\d)$/, '$1/0')}`;
 const queue = (names: string): { key: string }[] =>
   names
     .split(' ')

@@ -279,7 +279,7 @@ describe('one lock', () => {
     [{ waitTimeout: -5 }, 'Option "waitTimeout"'],
     [{ maxHold: 'long' }, 'Option "maxHold"'],
     [{ signal: 'stop' }, 'Option "signal" must be an AbortSignal, got "stop".'],
-    [{ timeout: 5 }, 'Unknown option "timeout" for a lock. Known options: waitTimeout, signal, maxHold.'],
+    [{ timeout: 5 }, 'Unknown option "timeout" for a lock. Known options: mode, limit,'],
     [null, 'The options of a lock must be an object, got null.'],
     [5000, 'The options of a lock must be an object, got 5000.'],
   ])('refuses the options %j before it asks etcd', async (given, words) => {

@@ -156,7 +156,7 @@ export class Simulation {
       void wait
         .then(
           (outcome) =>
-            'refused' in outcome ? this.#refused(call, outcome.refused) : this.#use(call, process, outcome, ms),
+            'refused' in outcome ? this.#refused(call, outcome.refused) : this.#use(call, process, outcome as Hold, ms),
           (error: unknown) => this.#refused(call, error instanceof EtcdError ? error.code : String(error)),
         )
         .then(() => this.#open.delete(call));
