@@ -82,7 +82,8 @@ async function outlive(ticket: Ticket, { ahead: keys, spare, isNext, isHead }: W
     if (isHead && others[0]) line.contact.answered(others[0]);
     const left = new Set(others.map((other) => other.key));
     for (const each of ahead) if (!left.has(each)) ahead.delete(each);
-    return ahead.size <= spare;
+    // As of this read: what an event took out of `ahead` meanwhile happened at a later revision.
+    return keys.filter((each) => left.has(each)).length <= spare;
   };
   const { port, clock, audit } = session;
   const nextAudit = () => audit.next;
