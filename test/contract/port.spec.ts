@@ -58,6 +58,32 @@ describe.each(BACKENDS)('the port over %s', (name) => {
       expect(refused.results[0]!.map((kv) => kv.key)).toEqual([at('a')]);
     });
 
+    test('a range is as it was at a revision if no create revision in it is higher', async () => {
+      const putIfUnchanged = async (key: string, revision: bigint) =>
+        await port.txn({
+          compare: [{ ...all(), target: 'create', revision, atMost: true }],
+          success: [put(key)],
+        });
+      const first = await putIfUnchanged('a', 0n);
+      expect(first.succeeded).toBe(true);
+      const { revision } = first.header;
+      expect((await putIfUnchanged('b', revision - 1n)).succeeded).toBe(false);
+      expect((await putIfUnchanged('b', revision)).succeeded).toBe(true);
+      expect((await putIfUnchanged('c', revision)).succeeded).toBe(false);
+    });
+
+    test('a put of a key that is there changes its lease, and not its create revision', async () => {
+      const { lease } = await port.grantLease(60);
+      const { lease: other } = await port.grantLease(60);
+      const { header } = await port.txn({ success: [put('a', 'x', lease)] });
+      await port.txn({ success: [put('a', 'x', other)] });
+      await port.revokeLease(lease);
+      const { kvs } = await port.range({ key: at('a') });
+      expect(kvs).toMatchObject([{ createRevision: header.revision, lease: other }]);
+      await port.revokeLease(other);
+      expect((await port.range({ key: at('a') })).kvs).toEqual([]);
+    });
+
     test('a mod revision compares with that very write', async () => {
       const { header } = await port.txn({ success: [put('guard')] });
       const guarded = (revision: bigint) =>

@@ -17,6 +17,21 @@ test('a lease is over at its time, also when its timer is late', () => {
   expect(etcd.range({ key: 'a' })).toEqual([]);
 });
 
+test('a lease that is left behind has no timer while nobody is connected, and its time all the same', async () => {
+  const clock = new ManualClock();
+  const etcd = new MemoryEtcd(clock);
+  const first = etcd.connect();
+  const { lease } = await first.grantLease(10);
+  await first.txn({ success: [{ put: { key: 'a', value: '', lease } }] });
+  first.close();
+  clock.freeze(9_999);
+  const second = etcd.connect();
+  expect((await second.range({ key: 'a' })).kvs).toHaveLength(1);
+  await clock.advance(1);
+  expect((await second.range({ key: 'a' })).kvs).toEqual([]);
+  second.close();
+});
+
 test('thousands can wait for one lock', async () => {
   const locks = new LockService({}, { port: new MemoryEtcd().connect() });
   const order: number[] = [];
