@@ -14,8 +14,10 @@ export class Arrivals implements Iterable<Waiter> {
     return this.#waiters.values();
   }
 
+  /** A party that begins again has come before others who are here. */
   add(waiter: Waiter): void {
     this.#waiters.add(waiter);
+    if (waiter.party) this.#isSorted = false;
   }
 
   delete(waiter: Waiter): void {

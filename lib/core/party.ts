@@ -118,7 +118,10 @@ export class Party {
   }
 
   #granted(member: Member, outcome: Hold | Refusal): void {
-    if ('refused' in outcome) return this.#end(() => this.#caller.resolve(outcome));
+    if ('refused' in outcome) {
+      const holder = outcome.holder ?? this.#busy.holder;
+      return this.#end(() => this.#caller.resolve({ ...outcome, holder }));
+    }
     member.hold = outcome;
     outcome.lost.on(() => this.displaced());
     if (this.#members.every(({ hold }) => hold)) void this.#complete();
@@ -167,9 +170,14 @@ export class Party {
     const lines = this.#members.filter(({ hold }) => !hold).map(({ line }) => line);
     const outages = lines.map(({ contact }) => contact.outage(this.#caller.since));
     const outage = outages.find((error) => error !== undefined);
-    const refusals = lines.map(({ busy }) => busy);
-    const busy = refusals.find(({ holder }) => holder) ?? { refused: 'busy' };
+    const busy = this.#busy;
     this.#end(() => this.#caller.tell(end, outage, busy));
+  }
+
+  /** Who has one of those locks that he has not. */
+  get #busy(): Refusal {
+    const refusals = this.#members.filter(({ hold }) => !hold).map(({ line }) => line.busy);
+    return refusals.find(({ holder }) => holder) ?? { refused: 'busy' };
   }
 
   /** The wait is over without the locks: he is told when nothing is left of it, or after a short time. */
