@@ -49,6 +49,7 @@ export function keyPrefixesOf(namespace: string, name: string | readonly string[
 
 /** What stands for it in messages; empty for what is no name. */
 export function labelOf(name: unknown): string {
+  if (typeof name === 'string') return name;
   const names: unknown[] = [...new Set([name].flat())];
   return names.every((each) => typeof each === 'string') ? names.join(', ') : '';
 }

@@ -1,4 +1,5 @@
 import type { IOptions } from 'etcd3';
+import type { WaitOptions } from './core/waiter.js';
 import { checkConnection, tidyHosts } from './lock.connection.js';
 import { badOption } from './lock.errors.js';
 import { checkMetadata, checkNamespace, checkNumbers, refuseUnknown } from './lock.option-checks.js';
@@ -150,20 +151,13 @@ export function resolveLockOptions(
   defaults: Pick<ResolvedOptions, 'waitTimeout' | 'maxHold'>,
 ): ResolvedLockOptions {
   checkLockOptions(given);
-  const { mode, waitTimeout = defaults.waitTimeout, maxHold = defaults.maxHold, minHold = 0, signal, metadata } = given;
+  const { mode, waitTimeout: timeout = defaults.waitTimeout, maxHold = defaults.maxHold, minHold = 0, signal } = given;
   const limit = mode === 'shared' ? Infinity : (given.limit ?? 1);
-  return { limit, waitTimeout, maxHold, minHold, signal, metadata };
+  return { timeout, signal, maxHold, minHold, limit };
 }
 
-/** The options of one acquisition with nothing left open; the limit of `shared` is Infinity. */
-export interface ResolvedLockOptions {
-  limit: number;
-  waitTimeout: number;
-  maxHold: number;
-  minHold: number;
-  signal?: AbortSignal | undefined;
-  metadata?: Readonly<Record<string, string>> | undefined;
-}
+/** What the engine takes, with nothing left open; the limit of `shared` is Infinity. */
+export type ResolvedLockOptions = Required<Omit<WaitOptions, 'ifFree'>>;
 
 /** Throws {@link LockUsageError} for an option that does not exist or has a bad value. */
 export function checkLockOptions(given: LockOptions, known = LOCK_OPTIONS): void {

@@ -9,13 +9,13 @@ import type { ResolvedLockOptions, ResolvedOptions } from './lock.options.js';
 export function refusal(
   name: string,
   { refused, holder, limit }: Refusal,
-  asked: Pick<ResolvedLockOptions, 'limit' | 'waitTimeout'>,
+  asked: Pick<ResolvedLockOptions, 'limit' | 'timeout'>,
   { maxWaiters, busyStatus }: ResolvedOptions,
 ): LockNotAcquiredError | LockUsageError {
   if (refused === 'disagreement') return disagreement(name, asked.limit, limit!);
   const why = {
     busy: 'somebody else has it or waits for it; try again later',
-    timeout: `somebody else still had it after ${asked.waitTimeout} ms; try again later`,
+    timeout: `somebody else still had it after ${asked.timeout} ms; try again later`,
     'queue-full': `${maxWaiters} callers of this process wait for it already (maxWaiters)`,
   };
   return new LockNotAcquiredError(`The lock "${name}" is busy: ${why[refused]}.`, name, refused, holder, busyStatus);

@@ -113,15 +113,13 @@ export class LockService implements AsyncDisposable {
    * @throws the reason of `options.signal` when that aborts the wait
    */
   acquire(name: string | readonly string[], options: LockOptions = {}): Promise<Lock> {
-    return this.#ask(name, async (label) => {
+    return this.#ask(name, () => {
       const prefix = keyPrefixesOf(this.#options.namespace, name);
       const asked = resolveLockOptions(options, this.#options);
-      const { waitTimeout: timeout, ...wait } = asked;
-      const isTry = timeout === 0;
-      const outcome = this.#queue[isTry ? 'tryAcquire' : 'acquire'](prefix, { ...wait, timeout });
+      const outcome = this.#queue[asked.timeout === 0 ? 'tryAcquire' : 'acquire'](prefix, asked);
       return outcome.then((granted) => {
-        if ('refused' in granted) throw refusal(label, granted, asked, this.#options);
-        return this.#keep(label, granted);
+        if ('refused' in granted) throw refusal(labelOf(name), granted, asked, this.#options);
+        return this.#keep(labelOf(name), granted);
       });
     });
   }
@@ -136,12 +134,12 @@ export class LockService implements AsyncDisposable {
    * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
    */
   tryAcquire(name: string | readonly string[], options: LockOptions = {}): Promise<Lock | null> {
-    return this.#ask(name, async (label) => {
+    return this.#ask(name, async () => {
       const prefix = keyPrefixesOf(this.#options.namespace, name);
       const asked = resolveLockOptions(options, this.#options);
       const outcome = await this.#queue.tryAcquire(prefix, asked);
-      if (!('refused' in outcome)) return this.#keep(label, outcome);
-      if (outcome.refused === 'disagreement') throw refusal(label, outcome, asked, this.#options);
+      if (!('refused' in outcome)) return this.#keep(labelOf(name), outcome);
+      if (outcome.refused === 'disagreement') throw refusal(labelOf(name), outcome, asked, this.#options);
       return null;
     });
   }
@@ -217,12 +215,11 @@ export class LockService implements AsyncDisposable {
   }
 
   /** Every request passes here, and every error of one is turned into those of this package, and logged if need be. */
-  async #ask<T>(name: string | readonly string[], request: (label: string) => Promise<T>): Promise<T> {
-    const label = labelOf(name);
+  async #ask<T>(name: string | readonly string[], request: () => Promise<T>): Promise<T> {
     try {
-      return await request(label);
+      return await request();
     } catch (error) {
-      throw this.#fail(error, label);
+      throw this.#fail(error, labelOf(name));
     }
   }
 

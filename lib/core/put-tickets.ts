@@ -1,6 +1,6 @@
 import { UnsettledWrite } from './guard.js';
 import { participant, ticketValue } from './keys.js';
-import { EtcdError, type Compare, type Op, type OpResult, type TxnResponse } from './port.js';
+import { EtcdError, type Compare, type KeyRange, type OpResult, type TxnRequest, type TxnResponse } from './port.js';
 import type { Ticket } from './ticket.js';
 import { turn, type Turn } from './turn.js';
 
@@ -10,6 +10,8 @@ import { turn, type Turn } from './turn.js';
  * holds up the other writes.
  */
 const GLANCE = 32;
+
+type Request = Required<TxnRequest>;
 
 /**
  * Puts the keys of tickets in one transaction, each into a queue of its own, and says whose turn it is in each, as far as
@@ -21,12 +23,7 @@ export async function putTickets(tickets: readonly Ticket[], owner: string): Pro
   for (;;) {
     const room = isCounted ? await roomFor(tickets) : undefined;
     if (room && room.seen === undefined) return room.turns;
-    const parts = tickets.map((ticket) => requestOf(ticket, owner, room?.seen));
-    const request = {
-      compare: parts.flatMap(({ compare }) => compare),
-      success: parts.flatMap(({ success }) => success),
-      failure: parts.flatMap(({ failure }) => failure),
-    };
+    const request = together(tickets.map((ticket) => requestOf(ticket, owner, room?.seen)));
     const answer = await session.write(request).catch((error: unknown) => {
       const isRefused = error instanceof EtcdError && !(error instanceof UnsettledWrite);
       if (isRefused) for (const ticket of tickets) ticket.notPut();
@@ -44,25 +41,34 @@ export async function putTickets(tickets: readonly Ticket[], owner: string): Pro
   }
 }
 
+function together(requests: readonly Request[]): Request {
+  if (requests.length === 1) return requests[0]!;
+  return {
+    compare: requests.flatMap(({ compare }) => compare),
+    success: requests.flatMap(({ success }) => success),
+    failure: requests.flatMap(({ failure }) => failure),
+  };
+}
+
 /** `seen`: nobody may have come after this revision. */
-function requestOf(
-  ticket: Ticket,
-  owner: string,
-  seen: bigint | undefined,
-): Record<'success' | 'failure', Op[]> & { compare: Compare[] } {
+function requestOf(ticket: Ticket, owner: string, seen: bigint | undefined): Request {
   const { key, session, others, ifFree } = ticket;
   const value = ticketValue(owner, session.clock.date(), ticket.waiters.size);
-  const isFree: Compare =
-    seen === undefined
-      ? { ...others, target: 'create', revision: 0n }
-      : { ...others, target: 'create', revision: seen, atMost: true };
   ticket.sent(value);
   return {
-    compare: ifFree ? [isFree] : [],
+    compare: ifFree ? [isFree(others, seen)] : [],
     // Not sorted: a sorted range inside a write holds up every write of the cluster while the queue is long.
-    success: [{ put: { key, value, lease: session.lease } }, { range: { ...others, limit: GLANCE, keysOnly: true } }],
+    success: [
+      { put: { key, value, lease: session.lease } },
+      { range: { key: others.key, end: others.end, limit: GLANCE, keysOnly: true } },
+    ],
     failure: ifFree ? ticket.truth : [],
   };
+}
+
+function isFree(others: KeyRange, seen: bigint | undefined): Compare {
+  if (seen === undefined) return { ...others, target: 'create', revision: 0n };
+  return { ...others, target: 'create', revision: seen, atMost: true };
 }
 
 /** The key is put, and this is what was seen of the queue. */

@@ -67,7 +67,8 @@ export class LockQueue implements LineHost {
    * {@link EtcdError}.
    */
   acquire(keyPrefix: string | readonly string[], wait: WaitOptions): Promise<Granted | Refusal> {
-    const isFull = [keyPrefix].flat().some((each) => (this.#lines.get(each)?.waiting ?? 0) >= this.options.maxWaiters);
+    const isFull =
+      typeof keyPrefix === 'string' ? this.#isFull(keyPrefix) : keyPrefix.some((each) => this.#isFull(each));
     if (isFull) return Promise.resolve({ refused: 'queue-full' });
     return this.#join(keyPrefix, wait);
   }
@@ -124,6 +125,10 @@ export class LockQueue implements LineHost {
     if (typeof keyPrefix === 'string') return this.#line(keyPrefix).join(wait);
     const lines = keyPrefix.map((each) => this.#line(each));
     return new Promise((resolve, reject) => void new Party(this, lines, wait, resolve, reject));
+  }
+
+  #isFull(keyPrefix: string): boolean {
+    return (this.#lines.get(keyPrefix)?.waiting ?? 0) >= this.options.maxWaiters;
   }
 
   #line(keyPrefix: string): Line {
