@@ -1,7 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { HeldLock, type Lock } from './lock.handle.js';
 
-const locks = new AsyncLocalStorage<Lock>();
+/** A lock, and those under which it was taken. */
+interface Frame {
+  readonly lock: Lock;
+  outer: Frame | undefined;
+}
+
+const frames = new AsyncLocalStorage<Frame>();
 
 /** Stand-ins for locks, in tests, that were given back: they do not note it themselves. */
 const releasedStandIns = new WeakSet<Lock>();
@@ -15,15 +21,36 @@ const releasedStandIns = new WeakSet<Lock>();
  * await sql`update seats set owner = ${owner}, token = ${currentLock()!.fencingToken} where …`;
  */
 export function currentLock(): Lock | undefined {
-  const lock = locks.getStore();
-  if (!lock) return undefined;
-  const isReleased = lock instanceof HeldLock ? lock.isReleased : releasedStandIns.has(lock);
-  return isReleased ? undefined : lock;
+  const lock = frames.getStore()?.lock;
+  return lock && !isReleased(lock) ? lock : undefined;
+}
+
+/** All locks under which this code runs, innermost first, without those that were given back. */
+export function currentLocks(): readonly Lock[] {
+  const locks: Lock[] = [];
+  for (let frame = living(frames.getStore()); frame; frame = frame.outer) locks.push(frame.lock);
+  return locks;
 }
 
 /** Calls `run` with `lock` as the current one. */
 export function within<T>(lock: Lock, run: () => T): T {
-  return locks.run(lock, run);
+  return frames.run({ lock, outer: living(frames.getStore()) }, run);
+}
+
+/** Drops those that were given back: work that starts its successor again and again would drag along all of them. */
+function living(frame: Frame | undefined): Frame | undefined {
+  const first = skipReleased(frame);
+  for (let each = first; each; each = each.outer) each.outer = skipReleased(each.outer);
+  return first;
+}
+
+function skipReleased(frame: Frame | undefined): Frame | undefined {
+  while (frame && isReleased(frame.lock)) frame = frame.outer;
+  return frame;
+}
+
+function isReleased(lock: Lock): boolean {
+  return lock instanceof HeldLock ? lock.isReleased : releasedStandIns.has(lock);
 }
 
 /** Ends the work under a lock. */

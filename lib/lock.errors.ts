@@ -122,13 +122,14 @@ export class LockUnavailableError extends LockError {
  * - `key`: the same, for what a decorator's key function returned
  * - `option`: an option has a bad value, or does not exist
  * - `not-bound`: a decorated method has no lock service, or cannot be decorated
+ * - `reentrant`: the lock is held already by the call that asks for it
  */
 export class LockUsageError extends LockError {
   readonly code = 'LOCK_USAGE';
 
   constructor(
     message: string,
-    readonly reason: 'name' | 'key' | 'option' | 'not-bound',
+    readonly reason: 'name' | 'key' | 'option' | 'not-bound' | 'reentrant',
     lockName?: string,
     /** 400 when the bad key came from a request. */
     status: 400 | 500 = 500,

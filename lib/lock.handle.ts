@@ -45,18 +45,41 @@ export interface Lock extends AsyncDisposable {
   release(): Promise<void>;
 }
 
+/** What etcd has granted to one call, for all handles over it: a re-entrant call gets one more. */
+export class Grant {
+  /** Those that were not given back. The lock goes with the last of them. */
+  readonly handles: HeldLock[] = [];
+  readonly name: string | readonly string[];
+
+  constructor(
+    readonly hold: Granted,
+    /** Who asked for it. */
+    readonly service: object,
+    name: string | readonly string[],
+    /** How many may hold it together: 1 is exclusive, `Infinity` is shared. */
+    readonly limit: number,
+  ) {
+    this.name = typeof name === 'string' ? name : [...name];
+  }
+
+  covers(name: string): boolean {
+    return typeof this.name === 'string' ? this.name === name : this.name.includes(name);
+  }
+}
+
 /** The {@link Lock} over a hold of the engine. */
 export class HeldLock implements Lock {
-  readonly #hold: Granted;
   /** It was given back: it is nobody's current lock any more. */
   isReleased = false;
+  /** Whether it was lost before it was given back. What comes afterwards is the matter of other handles. */
+  #wasLost = false;
   #abort: AbortController | undefined;
 
   constructor(
     readonly name: string,
-    hold: Granted,
+    readonly grant: Grant,
   ) {
-    this.#hold = hold;
+    grant.handles.push(this);
   }
 
   get key(): string {
@@ -75,32 +98,47 @@ export class HeldLock implements Lock {
     if (!this.#abort) {
       const abort = new AbortController();
       this.#abort = abort;
-      this.#hold.lost.on((reason) => abort.abort(new LockLostError(this.name, reason)));
+      this.#hold.lost.on((reason) => {
+        if (this.#isLost) abort.abort(new LockLostError(this.name, reason));
+      });
     }
     return this.#abort.signal;
   }
 
   get held(): boolean {
-    return this.#hold.held;
+    return !this.isReleased && this.#hold.held;
   }
 
   get remaining(): number {
-    return this.#hold.remaining;
+    return this.isReleased ? 0 : this.#hold.remaining;
   }
 
   assertHeld(): void {
-    if (this.#hold.held) return;
-    if (this.#hold.lost.isSet) throw new LockLostError(this.name, this.#hold.lost.value!);
+    if (this.held) return;
+    if (this.#isLost) throw new LockLostError(this.name, this.#hold.lost.value!);
     const message = `The lock "${this.name}" has been released before this step.`;
     throw reported(new LockUsageError(message, 'not-bound', this.name));
   }
 
   release(): Promise<void> {
-    this.isReleased = true;
-    return this.#hold.release();
+    const { grant } = this;
+    if (!this.isReleased) {
+      this.#wasLost = !this.held;
+      this.isReleased = true;
+      grant.handles.splice(grant.handles.indexOf(this), 1);
+    }
+    return grant.handles.length === 0 ? this.#hold.release() : Promise.resolve();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.release();
+  }
+
+  get #hold(): Granted {
+    return this.grant.hold;
+  }
+
+  get #isLost(): boolean {
+    return this.isReleased ? this.#wasLost : this.#hold.lost.isSet;
   }
 }

@@ -83,8 +83,10 @@ export interface LockOptions {
    */
   minHold?: number | undefined;
   /**
-   * A call that holds the lock already gets it once more, with the same fencing token, and it is given back with the
-   * last one. Without it that is an error at once, because the call would wait for itself.
+   * A call that runs under this lock already, in `withLock` or a decorated method, gets it once more, without asking etcd:
+   * the same hold with the same fencing token, which is given back with the last one. Only `signal` is heeded then, and
+   * `mode` and `limit` have to fit. Without it that is an error at once, because the call would wait for itself. Work that
+   * outlives the lock under which it was started waits in line like everybody.
    * @default false
    */
   reentrant?: boolean | undefined;

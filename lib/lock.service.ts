@@ -1,7 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
 import type { Clock } from './core/clock.js';
-import type { Granted } from './core/hold.js';
 import { ownerValue, type Participant } from './core/keys.js';
 import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
@@ -10,7 +9,7 @@ import { SessionKeeper } from './core/session-keeper.js';
 import { openBackend, type Backend } from './lock.backend.js';
 import { hold } from './lock.context.js';
 import { badOption, reported } from './lock.errors.js';
-import { HeldLock, type Lock } from './lock.handle.js';
+import { Grant, HeldLock, type Lock } from './lock.handle.js';
 import { keyPrefixesOf, keyPrefixOf, labelOf } from './lock.names.js';
 import { refusal, unavailable } from './lock.outcome.js';
 import {
@@ -21,6 +20,7 @@ import {
   type LockOptions,
   type ResolvedOptions,
 } from './lock.options.js';
+import { reenter } from './lock.reentrance.js';
 
 /** Who has a lock and who waits for it, as etcd knows it. */
 export interface LockState {
@@ -41,7 +41,7 @@ export interface LockState {
 export class LockService implements AsyncDisposable {
   readonly #options: ResolvedOptions;
   readonly #logger = new Logger('EtcdLock');
-  readonly #held = new Set<Lock>();
+  readonly #held = new Set<Grant>();
   readonly #clock: Clock;
   readonly #port: EtcdPort;
   readonly #sessions: SessionKeeper;
@@ -108,7 +108,7 @@ export class LockService implements AsyncDisposable {
    *
    * @param name up to 1024 bytes, no control characters; or up to 60 names, where one that stands there twice counts once
    * @throws {LockNotAcquiredError} if it is not granted within `waitTimeout`
-   * @throws {LockUsageError} for a bad name or option, or if others use the name with another `limit`
+   * @throws {LockUsageError} for a bad name or option, another `limit` than others have, or a lock that this call holds
    * @throws {LockUnavailableError} if etcd does not answer
    * @throws the reason of `options.signal` when that aborts the wait
    */
@@ -116,10 +116,12 @@ export class LockService implements AsyncDisposable {
     return this.#ask(name, () => {
       const prefix = keyPrefixesOf(this.#options.namespace, name);
       const asked = resolveLockOptions(options, this.#options);
+      const again = reenter(this, name, options, asked.limit);
+      if (again) return Promise.resolve(again);
       const outcome = this.#queue[asked.timeout === 0 ? 'tryAcquire' : 'acquire'](prefix, asked);
       return outcome.then((granted) => {
         if ('refused' in granted) throw refusal(labelOf(name), granted, asked, this.#options);
-        return this.#keep(labelOf(name), granted);
+        return this.#keep(new Grant(granted, this, name, asked.limit));
       });
     });
   }
@@ -137,8 +139,10 @@ export class LockService implements AsyncDisposable {
     return this.#ask(name, async () => {
       const prefix = keyPrefixesOf(this.#options.namespace, name);
       const asked = resolveLockOptions(options, this.#options);
+      const again = reenter(this, name, options, asked.limit);
+      if (again) return again;
       const outcome = await this.#queue.tryAcquire(prefix, asked);
-      if (!('refused' in outcome)) return this.#keep(labelOf(name), outcome);
+      if (!('refused' in outcome)) return this.#keep(new Grant(outcome, this, name, asked.limit));
       if (outcome.refused === 'disagreement') throw refusal(labelOf(name), outcome, asked, this.#options);
       return null;
     });
@@ -170,7 +174,7 @@ export class LockService implements AsyncDisposable {
 
   /** The locks that this process holds, in the order of their grants. */
   held(): readonly Lock[] {
-    return [...this.#held].filter((lock) => lock.held);
+    return [...this.#held].flatMap(({ handles: [lock] }) => (lock?.held ? [lock] : []));
   }
 
   /**
@@ -223,13 +227,13 @@ export class LockService implements AsyncDisposable {
     }
   }
 
-  #keep(name: string, granted: Granted): Lock {
-    const lock = new HeldLock(name, granted);
-    this.#held.add(lock);
-    granted.ended.on((how) => {
-      if (how === 'lost') this.#logger.error(`Lost the lock "${name}" (${granted.lost.value})`);
-      if (how === 'unconfirmed') this.#logger.warn(`etcd has not confirmed the release of the lock "${name}" yet`);
-      this.#held.delete(lock);
+  #keep(grant: Grant): Lock {
+    const lock = new HeldLock(labelOf(grant.name), grant);
+    this.#held.add(grant);
+    grant.hold.ended.on((how) => {
+      if (how === 'lost') this.#logger.error(`Lost the lock "${lock.name}" (${grant.hold.lost.value})`);
+      if (how === 'unconfirmed') this.#logger.warn(`etcd has not confirmed the release of the lock "${lock.name}" yet`);
+      this.#held.delete(grant);
       if (this.#held.size === 0) this.#idle.set();
     });
     return lock;
