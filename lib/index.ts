@@ -2,12 +2,7 @@ export type { Participant } from './core/keys.js';
 export type { LossReason } from './core/audit.js';
 export { bindLockService } from './lock.binding.js';
 export { currentLock } from './lock.context.js';
-export {
-  DistributedLock,
-  type DistributedLockOptions,
-  type LockDecorator,
-  type LockKeyFunction,
-} from './lock.decorator.js';
+export { DistributedLock, type DistributedLockOptions, type LockDecorator } from './lock.decorator.js';
 export {
   LockError,
   LockLostError,
@@ -18,6 +13,7 @@ export {
 } from './lock.errors.js';
 export type { Lock } from './lock.handle.js';
 export { DistributedLockInterceptor } from './lock.interceptor.js';
+export type { LockKeyFunction } from './lock.key.js';
 export { EtcdLockModule, type EtcdLockModuleAsyncOptions, type EtcdLockModuleExtras } from './lock.module.js';
 export type { EtcdLockModuleOptions, LockOptions } from './lock.options.js';
 export { LockService, type LockState } from './lock.service.js';

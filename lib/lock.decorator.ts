@@ -1,24 +1,22 @@
-import { Logger, UseInterceptors } from '@nestjs/common';
-import { isObservable, Observable } from 'rxjs';
+import { UseInterceptors } from '@nestjs/common';
+import { isObservable, type Observable } from 'rxjs';
 import { declareSlot, serviceOf } from './lock.binding.js';
 import { hold, leave } from './lock.context.js';
 import { LockUsageError, reported } from './lock.errors.js';
 import type { Lock } from './lock.handle.js';
 import { DistributedLockInterceptor } from './lock.interceptor.js';
-import { problemOfName } from './lock.names.js';
+import { checkKey, keyOf, type AnyKey, type LockKeyFunction } from './lock.key.js';
 import { lockedObservable } from './lock.observable.js';
 import { checkLockOptions, LOCK_OPTIONS, type LockOptions } from './lock.options.js';
 import { LOCK_MARKS, marksOf, outsidePipeline, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
 import { checkInstance } from './lock.tokens.js';
+import { checkUse, declaredReturn, isStream, nameOf } from './lock.usage.js';
 
 /** What `@DistributedLock` takes beside the key. */
 export interface DistributedLockOptions extends LockOptions {
   /** The lock service to use, if the application has several: the `instance` of its module. */
   instance?: string | undefined;
 }
-
-/** Makes the key of a call from the arguments of the method, as the method gets them: validated and typed. */
-export type LockKeyFunction<S, A extends unknown[]> = (this: S, ...args: A) => string;
 
 type AsyncMethod = (...args: any[]) => Promise<unknown> | Observable<unknown>;
 
@@ -75,7 +73,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
         const pipeline = pipelineOf(mark);
         const signals = [lockOptions.signal, signal, pipeline?.abandoned.signal].filter((each) => each !== undefined);
         const service = checked(() => serviceOf(self, instance, method));
-        const name = checked(() => keyOf(method, key as AnyKey, self, args, pipeline));
+        const name = checked(() => keyOf(method, key as AnyKey, self, args, pipeline !== undefined));
         const stop = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
         return await service.acquire(name, stop ? { ...lockOptions, signal: stop } : lockOptions);
       },
@@ -95,7 +93,6 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
 }
 
 type AnyMethod = (...args: unknown[]) => unknown;
-type AnyKey = string | LockKeyFunction<unknown, unknown[]>;
 
 /** One decorated method. */
 interface Call {
@@ -152,75 +149,6 @@ function checked<T>(step: () => T): T {
   } catch (error) {
     throw reported(error);
   }
-}
-
-function nameOf(target: unknown, property: string | symbol | undefined): string {
-  const owner = typeof target === 'function' ? target : target?.constructor;
-  return property === undefined ? String(owner?.name) : `${owner?.name}.${String(property)}`;
-}
-
-/** Refuses at once what could only run unlocked, or not at all. */
-function checkUse(
-  method: string,
-  target: unknown,
-  property: string | symbol,
-  descriptor: PropertyDescriptor | undefined,
-): void {
-  const refuse = (what: string): never => {
-    throw new LockUsageError(`@DistributedLock cannot decorate ${method}: ${what}`, 'not-bound');
-  };
-  if (typeof property === 'object') refuse('TypeScript has to compile with experimentalDecorators, as Nest needs it.');
-  if (property === undefined) refuse('it is a class. Decorate its methods.');
-  if (typeof target === 'function') refuse('it is static, and Nest injects nothing into classes. Make it a method.');
-  const value: unknown = descriptor?.value;
-  if (typeof value !== 'function') refuse('it is a property or an accessor. Make it a method.');
-  if (/Generator/.test(value!.constructor.name)) refuse('it is a generator. Return a Promise or an Observable.');
-  const returns = declaredReturn(target, property);
-  if (returns === Function)
-    refuse('it returns a function, or a type that was imported with `import type`. Drop `type`.');
-  if (!mayBeAsync(returns)) refuse('its return type is not a Promise or an Observable. Make it async.');
-}
-
-/** What TypeScript has noted down: undefined for no type or `void`, Object for an interface or a union. */
-function declaredReturn(target: unknown, property: string | symbol): unknown {
-  return Reflect.getMetadata('design:returntype', target as object, property);
-}
-
-function isStream(returns: unknown): boolean {
-  return returns === Observable || (typeof returns === 'function' && returns.prototype instanceof Observable);
-}
-
-function mayBeAsync(returns: unknown): boolean {
-  if (typeof returns !== 'function' || returns === Object || isStream(returns)) return true;
-  return typeof (returns.prototype as { then?: unknown } | undefined)?.then === 'function';
-}
-
-function checkKey(method: string, key: unknown): void {
-  const problem = typeof key === 'function' ? undefined : problemOfName(key);
-  if (problem) throw new LockUsageError(`The key of @DistributedLock on ${method} ${problem}.`, 'key');
-  if (key instanceof AsyncFunction) {
-    throw new LockUsageError(`The key function of @DistributedLock on ${method} must not be async.`, 'key');
-  }
-}
-
-const AsyncFunction = (async () => {}).constructor as FunctionConstructor;
-
-function keyOf(method: string, key: AnyKey, self: unknown, args: unknown[], pipeline: Pipeline | undefined): string {
-  if (typeof key === 'string') return key;
-  const name: unknown = key.apply(self, args);
-  const problem = problemOfName(name);
-  if (!problem) return name as string;
-  const message = `What the key function of @DistributedLock on ${method} returns ${problem}.`;
-  const lockName = typeof name === 'string' ? name : undefined;
-  if (!pipeline || comesFromNoRequest(name)) throw new LockUsageError(message, 'key', lockName);
-  // A key that was made from a bad request is the fault of the client, who need not know of classes and methods.
-  new Logger('EtcdLock').debug(message);
-  throw new LockUsageError(`The request does not say what to lock: the key ${problem}.`, 'key', lockName, 400);
-}
-
-/** No body and no query has a promise or a function in it, so that it is not the client who is to blame. */
-function comesFromNoRequest(name: unknown): boolean {
-  return typeof name === 'function' || typeof name === 'symbol' || name instanceof Promise;
 }
 
 function notAsync({ method }: LockMark, result: unknown): LockUsageError {

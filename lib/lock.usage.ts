@@ -1,0 +1,46 @@
+import { Observable } from 'rxjs';
+import { LockUsageError } from './lock.errors.js';
+
+/** What can be decorated, as far as it can be told while the class is being defined. */
+
+/** `Class.method`, for messages. */
+export function nameOf(target: unknown, property: string | symbol | undefined): string {
+  const owner = typeof target === 'function' ? target : target?.constructor;
+  return property === undefined ? String(owner?.name) : `${owner?.name}.${String(property)}`;
+}
+
+/** Refuses at once what could only run unlocked, or not at all. */
+export function checkUse(
+  method: string,
+  target: unknown,
+  property: string | symbol,
+  descriptor: PropertyDescriptor | undefined,
+): void {
+  const refuse = (what: string): never => {
+    throw new LockUsageError(`@DistributedLock cannot decorate ${method}: ${what}`, 'not-bound');
+  };
+  if (typeof property === 'object') refuse('TypeScript has to compile with experimentalDecorators, as Nest needs it.');
+  if (property === undefined) refuse('it is a class. Decorate its methods.');
+  if (typeof target === 'function') refuse('it is static, and Nest injects nothing into classes. Make it a method.');
+  const value: unknown = descriptor?.value;
+  if (typeof value !== 'function') refuse('it is a property or an accessor. Make it a method.');
+  if (/Generator/.test(value!.constructor.name)) refuse('it is a generator. Return a Promise or an Observable.');
+  const returns = declaredReturn(target, property);
+  if (returns === Function)
+    refuse('it returns a function, or a type that was imported with `import type`. Drop `type`.');
+  if (!mayBeAsync(returns)) refuse('its return type is not a Promise or an Observable. Make it async.');
+}
+
+/** What TypeScript has noted down: undefined for no type or `void`, Object for an interface or a union. */
+export function declaredReturn(target: unknown, property: string | symbol): unknown {
+  return Reflect.getMetadata('design:returntype', target as object, property);
+}
+
+export function isStream(returns: unknown): boolean {
+  return returns === Observable || (typeof returns === 'function' && returns.prototype instanceof Observable);
+}
+
+function mayBeAsync(returns: unknown): boolean {
+  if (typeof returns !== 'function' || returns === Object || isStream(returns)) return true;
+  return typeof (returns.prototype as { then?: unknown } | undefined)?.then === 'function';
+}
