@@ -13,7 +13,7 @@ export {
 } from './lock.errors.js';
 export type { Lock } from './lock.handle.js';
 export { DistributedLockInterceptor } from './lock.interceptor.js';
-export type { LockKeyFunction } from './lock.key.js';
+export type { LockKey, LockKeyFunction } from './lock.key.js';
 export { EtcdLockModule, type EtcdLockModuleAsyncOptions, type EtcdLockModuleExtras } from './lock.module.js';
 export type { EtcdLockModuleOptions, LockOptions } from './lock.options.js';
 export { LockService, type LockState } from './lock.service.js';

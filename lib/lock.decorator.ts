@@ -2,33 +2,66 @@ import { UseInterceptors } from '@nestjs/common';
 import { isObservable, type Observable } from 'rxjs';
 import { declareSlot, serviceOf } from './lock.binding.js';
 import { hold, leave } from './lock.context.js';
-import { LockUsageError, reported } from './lock.errors.js';
+import { LockNotAcquiredError, LockUsageError, reported } from './lock.errors.js';
 import type { Lock } from './lock.handle.js';
 import { DistributedLockInterceptor } from './lock.interceptor.js';
-import { checkKey, keyOf, type AnyKey, type LockKeyFunction } from './lock.key.js';
-import { lockedObservable } from './lock.observable.js';
-import { checkLockOptions, LOCK_OPTIONS, type LockOptions } from './lock.options.js';
+import { checkKey, keyOf, type AnyKey, type LockKey, type LockKeyFunction } from './lock.key.js';
+import { Instead, lockedObservable } from './lock.observable.js';
+import type { LockOptions } from './lock.options.js';
 import { LOCK_MARKS, marksOf, outsidePipeline, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
-import { checkInstance } from './lock.tokens.js';
-import { checkUse, declaredReturn, isStream, nameOf } from './lock.usage.js';
+import { checkOptions, checkUse, declaredReturn, isStream, nameOf } from './lock.usage.js';
+
+/** What a method gives that did not get its lock: called with the same object and arguments, and the error before them. */
+export type NotAcquiredHandler<S, A extends unknown[], R> = (this: S, error: LockNotAcquiredError, ...args: A) => R;
 
 /** What `@DistributedLock` takes beside the key. */
-export interface DistributedLockOptions extends LockOptions {
+export interface DistributedLockOptions<
+  S = any,
+  A extends unknown[] = any[],
+  P extends 'throw' | 'skip' = 'throw' | 'skip',
+  R = any,
+> extends LockOptions {
   /** The lock service to use, if the application has several: the `instance` of its module. */
   instance?: string | undefined;
+  /**
+   * What to do when somebody else has the lock, also after the wait: `throw` passes {@link LockNotAcquiredError} on, `skip`
+   * resolves `undefined` (an Observable completes without a value), and a function gives the result instead. Other errors
+   * are passed on: when etcd does not answer, or the lock was lost, nobody can say that the work is being done elsewhere.
+   * @default 'throw'
+   */
+  onNotAcquired?: P | NotAcquiredHandler<S, A, R> | undefined;
 }
 
 type AsyncMethod = (...args: any[]) => Promise<unknown> | Observable<unknown>;
 
-/** Decorates a method that returns a Promise or an Observable, and whose parameters begin with those of the key. */
-export type LockDecorator<S, A extends unknown[]> = <T extends AsyncMethod>(
+/**
+ * Decorates a method that returns a Promise or an Observable, whose parameters begin with those of the key, and whose
+ * result can be what `onNotAcquired` gives.
+ */
+export type LockDecorator<S, A extends unknown[], P = 'throw', R = never> = <T extends AsyncMethod>(
   target: S,
   property: string | symbol,
   descriptor: TypedPropertyDescriptor<T> &
     (Parameters<T> extends [...A, ...unknown[]]
       ? unknown
-      : 'The key function does not fit the arguments of the method'),
+      : 'The key function, or onNotAcquired, does not fit the arguments of the method') &
+    (CanGive<ReturnType<T>, Given<P, R>> extends true
+      ? unknown
+      : 'What onNotAcquired gives does not fit the result of the method'),
 ) => void;
+
+/** What is given instead of the result: R by a function, undefined by `skip`, nothing else. */
+type Given<P, R> = R | ([P] extends ['skip'] ? undefined : never);
+
+type CanGive<Result, G> = [G] extends [never]
+  ? true
+  : Result extends Observable<unknown>
+    ? [G] extends [Result | undefined]
+      ? true
+      : false
+    : [Awaited<G>] extends [Awaited<Result>]
+      ? true
+      : false;
 
 /**
  * Runs a method under a distributed lock: at most one call with the same key runs at a time, over all processes. The
@@ -38,16 +71,16 @@ export type LockDecorator<S, A extends unknown[]> = <T extends AsyncMethod>(
  * type has to be written down, because only then it is known before the first call. TypeScript cannot compare the key
  * function with a parameter whose type is a parameter of the class: give it `any` there.
  *
- * @param key the name of the lock, or a function that makes it from the arguments of the method
+ * @param key the name of the lock, or several, or a function that makes them from the arguments of the method
  * @throws {LockUsageError} while decorating, if it cannot work
  * @example
  * @DistributedLock((invoice: Invoice) => `invoice/${invoice.id}`)
  * async charge(invoice: Invoice) {}
  */
-export function DistributedLock<S = any, A extends unknown[] = any[]>(
-  key: string | LockKeyFunction<S, A>,
-  options: DistributedLockOptions = {},
-): LockDecorator<S, A> {
+export function DistributedLock<S = any, A extends unknown[] = any[], P extends 'throw' | 'skip' = 'throw', R = never>(
+  key: LockKey | LockKeyFunction<S, A>,
+  options: DistributedLockOptions<S, A, P, R> = {},
+): LockDecorator<S, A, P, R> {
   // Without this it would take the class for a key, decorate nothing, and leave the method unlocked.
   if (arguments.length > 2) {
     const method = nameOf(key, String(options));
@@ -57,9 +90,8 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
     const method = nameOf(target, property);
     checkUse(method, target, property, descriptor);
     checkKey(method, key);
-    checkLockOptions(options, [...LOCK_OPTIONS, 'instance']);
-    const { instance, ...lockOptions } = options;
-    checkInstance(instance);
+    checkOptions(method, options);
+    const { instance, onNotAcquired = 'throw', ...lockOptions } = options;
 
     const original = descriptor.value as unknown as AnyMethod;
     const isInnermost = marksOf(original).length === 0;
@@ -75,7 +107,15 @@ export function DistributedLock<S = any, A extends unknown[] = any[]>(
         const service = checked(() => serviceOf(self, instance, method));
         const name = checked(() => keyOf(method, key as AnyKey, self, args, pipeline !== undefined));
         const stop = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
-        return await service.acquire(name, stop ? { ...lockOptions, signal: stop } : lockOptions);
+        try {
+          return await service.acquire(name, stop ? { ...lockOptions, signal: stop } : lockOptions);
+        } catch (error) {
+          const isBusy = error instanceof LockNotAcquiredError && error !== stop?.reason;
+          if (!isBusy || onNotAcquired === 'throw') throw error;
+          if (onNotAcquired === 'skip') return new Instead(undefined);
+          const handler = onNotAcquired as NotAcquiredHandler<unknown, unknown[], unknown>;
+          return new Instead(outsidePipeline(() => handler.call(self, error, ...args)));
+        }
       },
     };
     const run = isStream(declaredReturn(target, property)) ? runStream : runAsync;
@@ -100,7 +140,7 @@ interface Call {
   original: AnyMethod;
   /** Runs the method, or what it has returned. */
   enter<T>(run: () => T): T;
-  acquire(self: unknown, args: unknown[], signal?: AbortSignal): Promise<Lock>;
+  acquire(self: unknown, args: unknown[], signal?: AbortSignal): Promise<Lock | Instead>;
 }
 
 /** For a method that is declared to return an Observable: nothing happens before somebody subscribes. */
@@ -113,6 +153,7 @@ async function runAsync(call: Call, self: unknown, args: unknown[]): Promise<unk
   const { mark, enter, original } = call;
   const pipeline = pipelineOf(mark);
   const lock = await call.acquire(self, args);
+  if (lock instanceof Instead) return await lock.result;
   const work = async () => {
     const returned = enter(() => original.apply(self, args));
     const result: unknown = await returned;

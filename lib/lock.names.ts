@@ -25,6 +25,14 @@ export function problemOfName(name: unknown): string | undefined {
   return undefined;
 }
 
+/** As {@link problemOfName}, for one name or several, which are all taken together. */
+export function problemOfNames(names: unknown): string | undefined {
+  if (!Array.isArray(names)) return problemOfName(names);
+  if (names.length === 0) return 'must not be an empty list';
+  const problem = [...(names as unknown[])].map(problemOfName).find((each) => each !== undefined);
+  return problem && `has a name in it that ${problem}`;
+}
+
 /** So many names go into one transaction of etcd by its default of `--max-txn-ops`, with two operations for each. */
 const MAX_NAMES = 60;
 

@@ -1,7 +1,9 @@
 import { Observable } from 'rxjs';
-import { LockUsageError } from './lock.errors.js';
+import { badOption, LockUsageError } from './lock.errors.js';
+import { checkLockOptions, LOCK_OPTIONS, type LockOptions } from './lock.options.js';
+import { checkInstance } from './lock.tokens.js';
 
-/** What can be decorated, as far as it can be told while the class is being defined. */
+/** What can be decorated, and how, as far as it can be told while the class is being defined. */
 
 /** `Class.method`, for messages. */
 export function nameOf(target: unknown, property: string | symbol | undefined): string {
@@ -43,4 +45,22 @@ export function isStream(returns: unknown): boolean {
 function mayBeAsync(returns: unknown): boolean {
   if (typeof returns !== 'function' || returns === Object || isStream(returns)) return true;
   return typeof (returns.prototype as { then?: unknown } | undefined)?.then === 'function';
+}
+
+/** Throws {@link LockUsageError} for an option that does not exist or has a bad value. */
+export function checkOptions(
+  method: string,
+  options: LockOptions & { instance?: unknown; onNotAcquired?: unknown },
+): void {
+  try {
+    checkLockOptions(options, [...LOCK_OPTIONS, 'instance', 'onNotAcquired']);
+    checkInstance(options.instance);
+    const { onNotAcquired = 'throw' } = options;
+    if (onNotAcquired !== 'throw' && onNotAcquired !== 'skip' && typeof onNotAcquired !== 'function') {
+      throw badOption('onNotAcquired', "'throw', 'skip' or a function", onNotAcquired);
+    }
+  } catch (error) {
+    if (!(error instanceof LockUsageError)) throw error;
+    throw new LockUsageError(`@DistributedLock on ${method}: ${error.message}`, error.reason);
+  }
 }

@@ -118,7 +118,9 @@ describe('@DistributedLock refuses', () => {
   test.each<[unknown, string]>([
     ['', 'The key of @DistributedLock on Jobs.run must not be empty.'],
     [undefined, 'The key of @DistributedLock on Jobs.run must be a string, got undefined.'],
-    [['a'], 'The key of @DistributedLock on Jobs.run must be a string, got an array.'],
+    [[], 'The key of @DistributedLock on Jobs.run must not be an empty list.'],
+    [['a', ''], 'The key of @DistributedLock on Jobs.run has a name in it that must not be empty.'],
+    [['a', ['b']], 'has a name in it that must be a string, got an array.'],
     [{}, 'got an object (Object).'],
     ['user/undefined', 'has the segment "undefined"'],
     ['user/[object Object]', 'has the text of an object in it'],
@@ -156,6 +158,8 @@ describe('@DistributedLock refuses', () => {
     [{ ttl: 5000 }, 'Unknown option "ttl" for a lock.'],
     [null as never, 'The options of a lock must be an object, got null.'],
     [5000 as never, 'The options of a lock must be an object, got 5000.'],
+    [{ onNotAcquired: 'ignore' }, `Option "onNotAcquired" must be 'throw', 'skip' or a function, got "ignore".`],
+    [{ onNotAcquired: null }, 'Option "onNotAcquired"'],
   ])('the options %j', (options, words) => {
     const error = failure(() => {
       class Jobs {
@@ -164,7 +168,7 @@ describe('@DistributedLock refuses', () => {
       return Jobs;
     });
     expect(error).toMatchObject({ code: 'LOCK_USAGE', reason: 'option' });
-    expect(error.message).toContain(words);
+    expect(error.message).toContain(`@DistributedLock on Jobs.run: ${words}`);
   });
 
   test('nothing that is right', () => {

@@ -99,7 +99,7 @@ describe('the public surface', () => {
         const declaration = member.declarations?.[0];
         const isPublic =
           declaration && !(ts.getCombinedModifierFlags(declaration) & ts.ModifierFlags.NonPublicAccessibilityModifier);
-        const isNamed = !/^(__|#)/.test(member.name);
+        const isNamed = !/^(__|#)/.test(member.name) && !(member.flags & ts.SymbolFlags.TypeParameter);
         if (isPublic && isNamed) check(member, `${symbol.name}.${member.name}`);
       }
     }

@@ -1,5 +1,10 @@
 import { of, type Observable } from 'rxjs';
-import { DistributedLock, type LockService } from '../../lib/index.js';
+import {
+  DistributedLock,
+  type DistributedLockOptions,
+  type LockNotAcquiredError,
+  type LockService,
+} from '../../lib/index.js';
 
 /** Checked by the compiler, never run: each line below an `@ts-expect-error` must be an error, and no other. */
 
@@ -46,6 +51,105 @@ export class Fits {
   @DistributedLock('private')
   private async hidden(): Promise<void> {}
   use = () => this.hidden();
+}
+
+export class SeveralNames {
+  @DistributedLock(['a', 'b'])
+  async constant(): Promise<void> {}
+
+  @DistributedLock((from: Invoice, to: Invoice) => [from.id, to.id])
+  async transfer(_from: Invoice, _to: Invoice): Promise<void> {}
+
+  // @ts-expect-error each of them is a string
+  @DistributedLock((from: Invoice) => [from.id, 7])
+  async number(_from: Invoice): Promise<void> {}
+}
+
+const OPTIONS: DistributedLockOptions = { waitTimeout: 0 };
+
+export class NotAcquired {
+  readonly region = 'eu';
+
+  @DistributedLock('x', { onNotAcquired: 'throw' })
+  async throws(): Promise<number> {
+    return 1;
+  }
+
+  @DistributedLock('x', { onNotAcquired: 'skip' })
+  async nothing(_id: number): Promise<void> {}
+
+  @DistributedLock((id: number) => `${id}`, { onNotAcquired: 'skip' })
+  async perhaps(id: number): Promise<number | undefined> {
+    return id;
+  }
+
+  @DistributedLock('x', { onNotAcquired: 'skip' })
+  stream(): Observable<number> {
+    return of(1);
+  }
+
+  @DistributedLock((invoice: Invoice) => invoice.id, {
+    onNotAcquired: (error, invoice) => `${error.holder?.host} has ${invoice.id}`,
+  })
+  async inferred(_invoice: Invoice, _amount: number): Promise<string> {
+    return '';
+  }
+
+  @DistributedLock('x', {
+    async onNotAcquired(this: NotAcquired, error: LockNotAcquiredError, id: number) {
+      return this.region + error.message + id.toFixed();
+    },
+  })
+  async later(_id: number): Promise<string> {
+    return '';
+  }
+
+  @DistributedLock('x', { onNotAcquired: () => of(2) })
+  otherStream(): Observable<number> {
+    return of(1);
+  }
+
+  @DistributedLock('x', {
+    onNotAcquired(error) {
+      throw new Error('busy', { cause: error });
+    },
+  })
+  async otherError(): Promise<number> {
+    return 1;
+  }
+
+  @DistributedLock('x', OPTIONS)
+  async options(): Promise<number> {
+    return 1;
+  }
+}
+
+export class NotAcquiredDoesNotFit {
+  // @ts-expect-error who skips has no number
+  @DistributedLock('x', { onNotAcquired: 'skip' })
+  async skip(): Promise<number> {
+    return 1;
+  }
+
+  // @ts-expect-error nor is this one
+  @DistributedLock('x', { onNotAcquired: async () => 'x' })
+  async result(): Promise<number> {
+    return 1;
+  }
+
+  // @ts-expect-error the result is a stream
+  @DistributedLock('x', { onNotAcquired: () => 1 })
+  stream(): Observable<number> {
+    return of(1);
+  }
+
+  // @ts-expect-error the method has another argument
+  @DistributedLock('x', { onNotAcquired: (_error: LockNotAcquiredError, invoice: Invoice) => void invoice.id })
+  async argument(_id: number): Promise<void> {}
+
+  // @ts-expect-error there is no such way
+  @DistributedLock('x', { onNotAcquired: 'ignore' })
+  async way(): Promise<void> {}
 }
 
 export abstract class OfItems<T extends { id: string }> {
