@@ -76,24 +76,26 @@ export class LockNotAcquiredError extends LockError {
  * - `revoked`: the lease was ended from outside, or the service was closed while the lock was held
  * - `force-released`: somebody deleted the key of the lock
  * - `max-hold`: it was held for longer than `maxHold`
+ * - `stale`: etcd has refused a transaction under `lock.guard()`, before the lock itself has heard why
  */
 export class LockLostError extends LockError {
   readonly code = 'LOCK_LOST';
 
   constructor(
     lockName: string,
-    readonly reason: LossReason,
+    readonly reason: LossReason | 'stale',
   ) {
     super(`Lost the lock "${lockName}" (${reason}): ${LOSSES[reason]}`, lockName, 503);
   }
 }
 
 const ABANDON = 'Somebody else may have it now, so stop the work under it';
-const LOSSES: Record<LossReason, string> = {
+const LOSSES: Record<LockLostError['reason'], string> = {
   'lease-expired': `etcd could not be reached for a whole TTL, or this process stood still. ${ABANDON}.`,
   revoked: `its lease was ended, by hand or because the lock service was closed. ${ABANDON}.`,
   'force-released': `its key was deleted by hand. ${ABANDON}.`,
   'max-hold': `it was held for longer than maxHold. ${ABANDON}, or raise maxHold.`,
+  stale: `its key is not in etcd any more, which has refused the transaction. ${ABANDON}.`,
 };
 
 /**

@@ -1,5 +1,7 @@
+import type { ComparatorBuilder } from 'etcd3';
 import type { Granted } from './core/hold.js';
 import { LockLostError, LockUsageError, reported } from './lock.errors.js';
+import { guarded } from './lock.guard.js';
 
 /**
  * A lock that this process holds, until it is released or lost.
@@ -38,6 +40,21 @@ export interface Lock extends AsyncDisposable {
    * be called before a step that cannot be undone.
    */
   assertHeld(): void;
+  /**
+   * Lets etcd itself refuse a transaction of etcd3 unless the lock is held when it is applied: whoever has lost the lock
+   * writes nothing, also if he does not know it yet. `commit()` rejects with {@link LockLostError} then; what stands in
+   * `else` is for conditions of your own. The client of the transaction has to be one of the same etcd, and to be allowed
+   * to read the key of the lock. Returns the transaction.
+   *
+   * Callers of one process can share a key. Between those it is this process that refuses, when `commit()` is called.
+   *
+   * @throws {LockLostError} if the lock was lost
+   * @throws {LockUsageError} if it was released, or if that is no transaction of etcd3
+   * @example
+   * const sale = client.if('seat/7', 'Version', '==', 0).then(client.put('seat/7').value('Ada'));
+   * const { succeeded } = await lock.guard(sale).commit();
+   */
+  guard(txn: ComparatorBuilder): ComparatorBuilder;
   /**
    * Gives the lock back. Resolves when etcd has confirmed it, after 2000 ms at the latest; the rest is done behind the
    * scenes. It may be called more than once, and never rejects.
@@ -118,6 +135,12 @@ export class HeldLock implements Lock {
     if (this.#isLost) throw new LockLostError(this.name, this.#hold.lost.value!);
     const message = `The lock "${this.name}" has been released before this step.`;
     throw reported(new LockUsageError(message, 'not-bound', this.name));
+  }
+
+  guard(txn: ComparatorBuilder): ComparatorBuilder {
+    this.assertHeld();
+    const { places } = this.#hold;
+    return guarded(txn, { name: this.name, places, assertHeld: () => this.assertHeld() });
   }
 
   release(): Promise<void> {
