@@ -2,7 +2,7 @@ import { Etcd3, type ComparatorBuilder } from 'etcd3';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { LockLostError, LockUsageError, type Lock, type LockService } from '../../lib/index.js';
 import { openBackend, type Backend } from '../support/backend.js';
-import { Site } from '../support/site.js';
+import { rivals } from '../support/stale.js';
 
 /** Transactions that etcd refuses when the lock is not held any more. */
 
@@ -70,17 +70,13 @@ test('a holder whose key was deleted writes nothing, and who has the lock now do
 });
 
 test('a holder who cannot know of his loss writes nothing: etcd refuses it', async () => {
-  const site = await Site.open({ endpoints: inject('endpoints') }, 0, { ttl: 30_000, namespace: backend.namespace });
-  const before = await site.acquire('x');
-  site.set('hole');
-  await backend.port().revokeLease(BigInt(`0x${before.key.split('/').at(-2)}`));
-  const now = await b.acquire('x');
+  await using holders = await rivals(backend, 'x');
+  const { before, now } = holders;
   expect((await now.guard(write('b')).commit()).succeeded).toBe(true);
   expect(before.held).toBe(true);
   await expect(before.guard(write('a')).commit()).rejects.toMatchObject(stale);
   await expect(before.guard(write('a', '<')).else(client.get(account)).commit()).rejects.toMatchObject(stale);
   expect(await written()).toBe('b');
-  await site.close();
 });
 
 test('a key that was put again is another one', async () => {

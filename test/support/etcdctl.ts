@@ -1,18 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { delimiter, dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { findProgram } from '../../scripts/etcd.mjs';
-
-const PAGE = fileURLToPath(new URL('../../docs/production.md', import.meta.url));
+import { blockOf } from './page.js';
 
 export const etcdctl = findProgram('etcdctl');
 
 /** Runs a block of commands of docs/production.md as it stands there, by the name that its comment gives it. */
 export function runBlock(name: string, variables: Record<string, string>): string {
-  const block = new RegExp(`<!-- run: ${name} -->\\s*\`\`\`sh\n([\\s\\S]*?)\`\`\``).exec(readFileSync(PAGE, 'utf8'));
-  if (!block) throw new Error(`there is no block "${name}" in docs/production.md`);
-  return run(block[1]!, variables);
+  return run(blockOf('docs/production.md', name), variables);
 }
 
 /** Runs commands of a shell, the first failure of which is the end. */
