@@ -225,6 +225,51 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
       });
     });
 
+    test('is had for some or all of several names that were taken together, in whatever order', async () => {
+      await a.withLock(['x', 'y', 'z'], async ({ fencingToken }) => {
+        for (const names of ['y', ['z', 'x'], ['z', 'y', 'x', 'y']]) {
+          await using inner = await a.acquire(names, reentrant);
+          expect(inner.fencingToken).toBe(fencingToken);
+          expect(inner.name).toBe([...new Set([names].flat())].join(', '));
+        }
+        const again = a.acquire(['z', 'x']);
+        await expect(again).rejects.toThrow(/^The locks "z", "x" are held already by the call/);
+        expect(await held()).toHaveLength(3);
+      });
+      expect(await held()).toEqual([]);
+    });
+
+    test('is refused together with others, because to wait for those now could be a deadlock', async () => {
+      const refused = {
+        reason: 'reentrant',
+        lockName: 'x',
+        message: expect.stringContaining('Ask for all of them at once'),
+      };
+      await a.withLock('x', async () => {
+        await expect(a.acquire(['w', 'x'], reentrant)).rejects.toMatchObject(refused);
+        await a.withLock('y', () =>
+          expect(a.tryAcquire(['x', 'y'], reentrant)).rejects.toMatchObject({ reason: 'reentrant' }),
+        );
+        await expect(a.acquire(['w', 'x'])).rejects.toMatchObject({ reason: 'reentrant', lockName: 'x' });
+      });
+    });
+
+    test('shares one place with other holders where it is shared or limited', async () => {
+      for (const options of [{ mode: 'shared' }, { limit: 2 }] as const) {
+        await a.withLock(
+          'x',
+          async (outer) => {
+            await using other = await b.acquire('x', { ...options, waitTimeout: 0 });
+            await using inner = await a.acquire('x', { ...options, reentrant: true });
+            expect(inner.key).toBe(outer.key);
+            expect(other.held).toBe(true);
+            expect(await held()).toHaveLength(2);
+          },
+          options,
+        );
+      }
+    });
+
     test('heeds a signal that is aborted, and nothing else of what a wait would need', async () => {
       await a.withLock('x', async () => {
         const reason = new Error('no longer needed');

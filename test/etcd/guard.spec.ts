@@ -100,6 +100,32 @@ test('all locks of a transaction have to be held, and the error names the one th
   expect(await written()).toBe('a');
 });
 
+test('all keys of a lock on several names have to be there', async () => {
+  for (const gone of ['x', 'y', 'z']) {
+    const lock = await a.acquire(['x', 'y', 'z']);
+    const txn = lock.guard(write(gone));
+    expect((await txn.commit()).succeeded).toBe(true);
+    await backend.delete((await b.inspect(gone)).holders[0]!.key);
+    const lost = { code: 'LOCK_LOST', lockName: 'x, y, z' };
+    await expect(lock.guard(write('late', '<')).commit()).rejects.toMatchObject(lost);
+    await expect(txn.commit()).rejects.toMatchObject(lost);
+    expect(await written()).toBe(gone);
+    await lock.release();
+  }
+});
+
+test('a reader, and one of several holders, are guarded by their own keys', async () => {
+  for (const [name, options] of [
+    ['r', { mode: 'shared' }],
+    ['s', { limit: 2 }],
+  ] as const) {
+    const [one, two] = [await a.acquire(name, options), await b.acquire(name, options)];
+    await backend.delete(one.key);
+    await expect(one.guard(write('one')).commit()).rejects.toMatchObject({ code: 'LOCK_LOST' });
+    expect((await two.guard(write('two')).commit()).succeeded).toBe(true);
+  }
+});
+
 test('nothing is sent for a lock that this process knows to be over', async () => {
   const released = await a.acquire('x');
   const txn = released.guard(write('a'));

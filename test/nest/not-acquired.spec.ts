@@ -145,9 +145,9 @@ describe('a function', () => {
 
     @DistributedLock('x', {
       ...busy,
-      onNotAcquired: async (error) => {
+      async onNotAcquired(cause) {
         await Promise.resolve();
-        throw new Error('another one', { cause: error });
+        throw new Error('another one', { cause });
       },
     })
     async rejects(): Promise<void> {}

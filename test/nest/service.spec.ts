@@ -297,6 +297,30 @@ describe('the method', () => {
     expect(ran).toBe(false);
   });
 
+  test('has several locks when it has several keys, all or none', async () => {
+    @Injectable()
+    class Accounts {
+      @DistributedLock((from: string, to: string) => [from, to])
+      async transfer(_from: string, _to: string): Promise<unknown> {
+        return [await held(), currentLock()!.name];
+      }
+      @DistributedLock(['b', 'c'], { waitTimeout: 0, onNotAcquired: 'skip' })
+      async both(): Promise<unknown> {
+        return await held();
+      }
+    }
+    const accounts = await provide(backend, Accounts);
+    const [there, back] = await Promise.all([accounts.transfer('a', 'b'), accounts.transfer('b', 'a')]);
+    expect([there, back]).toEqual([
+      [['a', 'b'], 'a, b'],
+      [['a', 'b'], 'b, a'],
+    ]);
+    expect(await accounts.both()).toEqual(['b', 'c']);
+    await using _lock = await backend.service().acquire('c');
+    expect(await accounts.both()).toBeUndefined();
+    expect(await held()).toEqual(['c']);
+  });
+
   test('rejects with what the key function throws', async () => {
     const error = new Error('no such user');
     class Throwing {
