@@ -1,8 +1,10 @@
 import { Module } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
+import { ScheduleModule } from '@nestjs/schedule';
 import { EtcdLockModule } from 'nestjs-etcd-lock';
 import { BookingService } from './booking.service.js';
 import { Database } from './database.js';
+import { NightlyJob } from './nightly.job.js';
 import { VenueController } from './venue.controller.js';
 import { VenueStore } from './venue.store.js';
 
@@ -18,8 +20,9 @@ import { VenueStore } from './venue.store.js';
         waitTimeout: Number(config.get('LOCK_WAIT', 10_000)),
       }),
     }),
+    ScheduleModule.forRoot(),
   ],
-  controllers: [VenueController],
+  controllers: [NightlyJob, VenueController],
   providers: [BookingService, Database, VenueStore],
 })
 export class AppModule {}

@@ -28,6 +28,14 @@ export interface VenueReport {
   fence: string;
 }
 
+/** Of all venues together. */
+export interface Balance {
+  venues: number;
+  bookings: number;
+  /** Different seats that are sold. */
+  sold: number;
+}
+
 /** The SQL of the service. */
 @Injectable()
 export class VenueStore {
@@ -83,6 +91,14 @@ export class VenueStore {
     );
     if (!rows[0]) throw new NotFoundException(`There is no venue ${venue}; open it with PUT /venues/${venue}`);
     return rows[0] as unknown as VenueReport;
+  }
+
+  async balance(): Promise<Balance> {
+    const { rows } = await this.database.client.execute(
+      'SELECT (SELECT count(*) FROM venues) AS venues, count(*) AS bookings, ' +
+        "count(DISTINCT seat || ' ' || venue) AS sold FROM bookings",
+    );
+    return rows[0] as unknown as Balance;
   }
 
   private async read(sql: string, venue: string): Promise<ResultSet> {

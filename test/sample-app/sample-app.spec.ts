@@ -22,6 +22,7 @@ beforeEach(async () => {
     LOCK_TTL: '5000', // so that nothing is left of them soon after they were killed
     DATABASE: join(folder, 'seats.db'),
     THINK_MS: '2',
+    NIGHTLY_MIN_HOLD: '4000', // likewise
   };
   apps = await Promise.all([0, 1].map(() => startApp(env, (problem) => deaths.push(problem))));
 });
@@ -69,6 +70,15 @@ test('finishes a booking that is under way when it is told to end, and gives the
   await ended;
   expect((await request(b, 'GET', 'arena/lock')).body).toMatchObject({ holders: [], waiters: [] });
   expect((await book(b)).body).toMatchObject({ seat: 2 });
+});
+
+test('runs the nightly job in one process, and not again right after it', async () => {
+  const [a, b] = apps as [App, App];
+  await request(a, 'PUT', 'arena', { seats: 2 });
+  await book(b);
+  const run = async ({ url }: App) => await (await fetch(`${url}/nightly`, { method: 'POST' })).text();
+  const answers = [...(await Promise.all([run(a), run(b)])), await run(a), await run(b)];
+  expect(answers.toSorted()).toEqual(['', '', '', '{"venues":1,"bookings":1,"sold":1}']);
 });
 
 test.each(['null', 'a%0Ab', 'x'.repeat(2_000)])(
