@@ -1,8 +1,10 @@
 export type { Participant } from './core/keys.js';
 export type { LossReason } from './core/audit.js';
 export { bindLockService } from './lock.binding.js';
+export type { CampaignOptions } from './lock.campaign.js';
 export { currentLock } from './lock.context.js';
 export { DistributedLock, type DistributedLockOptions, type LockDecorator } from './lock.decorator.js';
+export { LeaderElection } from './lock.election.js';
 export {
   LockError,
   LockLostError,
@@ -14,7 +16,9 @@ export {
 export type { Lock } from './lock.handle.js';
 export { DistributedLockInterceptor } from './lock.interceptor.js';
 export type { LockKey, LockKeyFunction } from './lock.key.js';
+export type { Leader } from './lock.leader.js';
 export { EtcdLockModule, type EtcdLockModuleAsyncOptions, type EtcdLockModuleExtras } from './lock.module.js';
+export { OnlyLeader, type OnlyLeaderDecorator, type OnlyLeaderOptions } from './lock.only-leader.js';
 export type { EtcdLockModuleOptions, LockOptions } from './lock.options.js';
 export { LockService, type LockState } from './lock.service.js';
-export { getLockServiceToken, InjectLockService } from './lock.tokens.js';
+export { getLeaderElectionToken, getLockServiceToken, InjectLeaderElection, InjectLockService } from './lock.tokens.js';

@@ -16,7 +16,7 @@ function slotOf(instance: string | undefined): symbol {
   let slot = slots.get(instance);
   if (!slot) {
     const call = instance === undefined ? 'forRoot()' : `forRoot({ instance: '${instance}', … })`;
-    slot = Symbol(`lock service of @DistributedLock; import EtcdLockModule.${call} to provide it`);
+    slot = Symbol(`lock service of decorated methods; import EtcdLockModule.${call} to provide it`);
     slots.set(instance, slot);
   }
   return slot;
@@ -38,7 +38,12 @@ export function declareSlot(prototype: object, instance: string | undefined): vo
 }
 
 /** The lock service of an object with decorated methods. Throws {@link LockUsageError} if there is none. */
-export function serviceOf(self: unknown, instance: string | undefined, method: string): LockService {
+export function serviceOf(
+  self: unknown,
+  instance: string | undefined,
+  method: string,
+  decorator = '@DistributedLock',
+): LockService {
   const service = (self as Record<symbol, LockService> | null | undefined)?.[slotOf(instance)];
   if (service) return service;
   const why =
@@ -47,7 +52,7 @@ export function serviceOf(self: unknown, instance: string | undefined, method: s
       : 'its object has no lock service, because Nest did not make it (but `new`, or a factory that runs later than the ' +
         'start), or has not yet initialised the application. Import EtcdLockModule.forRoot(), or call ' +
         'bindLockService(object, service)';
-  throw new LockUsageError(`${method} is decorated with @DistributedLock, but ${why}.`, 'not-bound');
+  throw new LockUsageError(`${method} is decorated with ${decorator}, but ${why}.`, 'not-bound');
 }
 
 /**
@@ -62,7 +67,10 @@ export function bindLockService<T extends object>(object: T, service: LockServic
   const slot = slotOf(instance);
   if (!(slot in object)) {
     const wanted = instance === undefined ? '' : ` for the instance "${instance}"`;
-    throw new LockUsageError(`${object.constructor.name} has no method with @DistributedLock${wanted}.`, 'not-bound');
+    throw new LockUsageError(
+      `${object.constructor.name} has no method with @DistributedLock or @OnlyLeader${wanted}.`,
+      'not-bound',
+    );
   }
   (object as Record<symbol, LockService>)[slot] = service;
   return object;

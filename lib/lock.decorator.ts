@@ -88,7 +88,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[], P extends 
   }
   return (target, property, descriptor) => {
     const method = nameOf(target, property);
-    checkUse(method, target, property, descriptor);
+    checkUse('@DistributedLock', method, target, property, descriptor);
     checkKey(method, key);
     checkOptions(method, options);
     const { instance, onNotAcquired = 'throw', ...lockOptions } = options;

@@ -5,15 +5,18 @@ import {
   Module,
   type BeforeApplicationShutdown,
   type DynamicModule,
+  type OnApplicationBootstrap,
   type OnApplicationShutdown,
   type OnModuleInit,
 } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ModulesContainer } from '@nestjs/core';
 import { bindLockService, isUnbound, unbindLockService } from './lock.binding.js';
+import { electionOf } from './lock.election.js';
 import { badOption, LockUsageError } from './lock.errors.js';
+import { campaignForDecorated } from './lock.only-leader.js';
 import { resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
 import { LockService } from './lock.service.js';
-import { checkInstance, getLockServiceToken } from './lock.tokens.js';
+import { checkInstance, getLeaderElectionToken, getLockServiceToken } from './lock.tokens.js';
 
 // Nest prints these when somebody imports the class alone, or when a factory asks for what Nest cannot find.
 const OPTIONS = Symbol('options of EtcdLockModule; import it with forRoot() or forRootAsync()');
@@ -46,6 +49,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockModule
   .setFactoryMethodName('createEtcdLockOptions')
   .setExtras<EtcdLockModuleExtras>({ isGlobal: true, instance: undefined }, (definition, { isGlobal, instance }) => {
     const token = getLockServiceToken(instance);
+    const electionToken = getLeaderElectionToken(instance);
     return {
       ...definition,
       global: isGlobal ?? true,
@@ -58,14 +62,15 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockModule
           inject: [OPTIONS],
         },
         { provide: SERVICE, useExisting: token },
+        { provide: electionToken, useFactory: electionOf, inject: [token] },
       ],
-      exports: [...(definition.exports ?? []), token],
+      exports: [...(definition.exports ?? []), token, electionToken],
     };
   })
   .build();
 
 /**
- * Provides {@link LockService} and what `@DistributedLock` needs. It connects at the start of the application, and on
+ * Provides {@link LockService}, {@link LeaderElection} and what the decorators need. It connects at the start of the application, and on
  * shutdown it ends all waits first, then waits for the locks that are held, then ends the session.
  *
  * Call `app.enableShutdownHooks()`, or a SIGTERM leaves the locks of this process to their TTL.
@@ -76,7 +81,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockModule
 @Module({ imports: [DiscoveryModule] })
 export class EtcdLockModule
   extends ConfigurableModuleClass
-  implements OnModuleInit, BeforeApplicationShutdown, OnApplicationShutdown
+  implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
 {
   /** What Nest gave no lock service, and this module did. */
   private readonly bound: object[] = [];
@@ -122,6 +127,12 @@ export class EtcdLockModule
     this.refuseTwins();
     this.bindForeignObjects();
     if (!resolveOptions(this.options).lazyConnect) await this.own?.connect();
+  }
+
+  /** When everything is in place: who has methods for the leader alone is a candidate from here on. */
+  onApplicationBootstrap(): void {
+    const wrappers = [...this.discovery.getProviders(), ...this.discovery.getControllers()];
+    if (this.own) campaignForDecorated(wrappers, this.own, this.instance.name);
   }
 
   /** Before the servers close: who waits for a lock is told now, because the server waits for him. */

@@ -10,6 +10,7 @@ import { openBackend, type Backend } from './lock.backend.js';
 import { hold } from './lock.context.js';
 import { badOption, reported } from './lock.errors.js';
 import { Grant, HeldLock, type Lock } from './lock.handle.js';
+import { expose, internalsOf, isQuiet } from './lock.internals.js';
 import { keyPrefixesOf, keyPrefixOf, labelOf } from './lock.names.js';
 import { refusal, unavailable } from './lock.outcome.js';
 import {
@@ -61,6 +62,7 @@ export class LockService implements AsyncDisposable {
     const { port, clock } = openBackend(this.#options, backend);
     this.#clock = clock;
     this.#port = port;
+    expose(this, { port, clock, options: this.#options });
     this.#sessions = new SessionKeeper(port, clock, { ttl, namespace });
     const owner = ownerValue(hostname(), process.pid);
     this.#queue = new LockQueue(port, clock, this.#sessions, { owner, maxWaiters, connectTimeout });
@@ -189,6 +191,7 @@ export class LockService implements AsyncDisposable {
 
   /** Tells all who wait, and all who come from now on, that the service is being closed. Held locks stay held. */
   stopWaiting(): void {
+    internalsOf(this).closing.set();
     this.#queue.stopWaiting();
   }
 
@@ -241,9 +244,9 @@ export class LockService implements AsyncDisposable {
 
   /** What the engine could not do, in the words of this package. */
   #fail(error: unknown, name: string | undefined): unknown {
-    if (!(error instanceof EtcdError)) return reported(error);
+    if (!(error instanceof EtcdError)) return isQuiet() ? error : reported(error);
     const failure = unavailable(error, name, this.#options);
-    if (failure.reason !== 'closed') this.#logger[name === undefined ? 'error' : 'warn'](failure.message);
+    if (failure.reason !== 'closed' && !isQuiet()) this.#logger[name === undefined ? 'error' : 'warn'](failure.message);
     return failure;
   }
 }

@@ -1,4 +1,5 @@
 import { Inject } from '@nestjs/common';
+import { LeaderElection } from './lock.election.js';
 import { badOption } from './lock.errors.js';
 import { LockService } from './lock.service.js';
 
@@ -16,6 +17,22 @@ export function getLockServiceToken(instance?: string): typeof LockService | str
  */
 export function InjectLockService(instance?: string): ParameterDecorator & PropertyDecorator {
   return Inject(getLockServiceToken(instance));
+}
+
+/** The injection token of the leader election of an instance; without a name, that is the class itself. */
+export function getLeaderElectionToken(instance?: string): typeof LeaderElection | string {
+  return instance === undefined ? LeaderElection : `EtcdLeaderElection[${instance}]`;
+}
+
+/**
+ * Injects the leader election of a named instance.
+ *
+ * @param instance the `instance` of the module; none by default
+ * @example
+ * constructor(@InjectLeaderElection('billing') private readonly election: LeaderElection) {}
+ */
+export function InjectLeaderElection(instance?: string): ParameterDecorator & PropertyDecorator {
+  return Inject(getLeaderElectionToken(instance));
 }
 
 /** Throws {@link LockUsageError} for what cannot be the name of an instance. */

@@ -13,13 +13,14 @@ export function nameOf(target: unknown, property: string | symbol | undefined): 
 
 /** Refuses at once what could only run unlocked, or not at all. */
 export function checkUse(
+  decorator: string,
   method: string,
   target: unknown,
   property: string | symbol,
   descriptor: PropertyDescriptor | undefined,
 ): void {
   const refuse = (what: string): never => {
-    throw new LockUsageError(`@DistributedLock cannot decorate ${method}: ${what}`, 'not-bound');
+    throw new LockUsageError(`${decorator} cannot decorate ${method}: ${what}`, 'not-bound');
   };
   if (typeof property === 'object') refuse('TypeScript has to compile with experimentalDecorators, as Nest needs it.');
   if (property === undefined) refuse('it is a class. Decorate its methods.');

@@ -1,0 +1,42 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { SystemClock, type Clock } from './core/clock.js';
+import { Latch } from './core/latch.js';
+import type { EtcdPort } from './core/port.js';
+import { DEFAULTS, type ResolvedOptions } from './lock.options.js';
+import type { LockService } from './lock.service.js';
+
+/** What other parts of this package need of a lock service, and nobody else gets to see. */
+export interface Internals {
+  /** Undefined for what stands in the place of a lock service in a test. */
+  readonly port: EtcdPort | undefined;
+  readonly clock: Clock;
+  readonly options: ResolvedOptions;
+  /** Set when the service begins to close. */
+  readonly closing: Latch<void>;
+}
+
+const internals = new WeakMap<LockService, Internals>();
+
+/** To be called by the service itself. */
+export function expose(service: LockService, parts: Omit<Internals, 'closing'>): void {
+  internals.set(service, { ...parts, closing: new Latch() });
+}
+
+export function internalsOf(service: LockService): Internals {
+  return internals.get(service) ?? standIn();
+}
+
+function standIn(): Internals {
+  return { port: undefined, clock: new SystemClock(), options: DEFAULTS, closing: new Latch() };
+}
+
+const quiet = new AsyncLocalStorage<true>();
+
+/** Calls `run`, and leaves it to the caller to log what the lock service cannot do for it. */
+export function quietly<T>(run: () => T): T {
+  return quiet.run(true, run);
+}
+
+export function isQuiet(): boolean {
+  return quiet.getStore() === true;
+}
