@@ -1,6 +1,5 @@
 import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
-import type { Clock } from './core/clock.js';
 import { ownerValue, type Participant } from './core/keys.js';
 import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
@@ -43,7 +42,6 @@ export class LockService implements AsyncDisposable {
   readonly #options: ResolvedOptions;
   readonly #logger = new Logger('EtcdLock');
   readonly #held = new Set<Grant>();
-  readonly #clock: Clock;
   readonly #port: EtcdPort;
   readonly #sessions: SessionKeeper;
   readonly #queue: LockQueue;
@@ -60,7 +58,6 @@ export class LockService implements AsyncDisposable {
     this.#options = resolveOptions(options);
     const { namespace, ttl, maxWaiters, connectTimeout } = this.#options;
     const { port, clock } = openBackend(this.#options, backend);
-    this.#clock = clock;
     this.#port = port;
     expose(this, { port, clock, options: this.#options });
     this.#sessions = new SessionKeeper(port, clock, { ttl, namespace });
@@ -215,7 +212,7 @@ export class LockService implements AsyncDisposable {
     if (held.length > 0) {
       this.#logger.log(`Waiting for ${held.length} held lock(s) before the session is closed`);
       this.#idle = new Latch();
-      await settled(this.#idle, this.#clock, this.#options.shutdownTimeout);
+      await settled(this.#idle, internalsOf(this).clock, this.#options.shutdownTimeout);
     }
     await this.#sessions.close();
     this.#port.close();

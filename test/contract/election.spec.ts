@@ -45,7 +45,7 @@ describe.each(['etcd', 'memory'] as const)('an election on %s', (name) => {
       await b.resign();
       expect((await c.elected()).fencingToken).toBeGreaterThan(second.fencingToken);
       await c.resign();
-      expect([a, b, c].map(({ terms, losses }) => [terms.length, losses.length])).toEqual(Array(3).fill([1, 0]));
+      expect([a, b, c].map(({ terms, losses }) => [terms.length, losses.length])).toEqual(Array.from({ length: 3 }, () => [1, 0]));
       await nothingLeft();
     });
 
