@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { LockService } from 'nestjs-etcd-lock';
+import { LeaderElection, LockService } from 'nestjs-etcd-lock';
 import { createInterface } from 'node:readline';
 
 /** @import { Lock } from 'nestjs-etcd-lock' */
@@ -17,6 +17,8 @@ const locks = await LockService.connect({
   ttl: Number(TTL),
   shutdownTimeout: 500,
 });
+
+const election = new LeaderElection(locks);
 
 /** @type {Map<string, Lock>} */
 const held = new Map();
@@ -36,6 +38,12 @@ const commands = {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
     return held.get(name)?.held;
   },
+  /** Answers when it is elected for the first time. */
+  campaign: ({ name }) =>
+    new Promise((resolve) => {
+      election.campaign(name, { onElected: ({ fencingToken }) => resolve(String(fencingToken)) });
+    }),
+  leads: ({ name }) => election.isLeader(name),
   /** Without close(). */
   exit: () => process.exit(),
   async close() {

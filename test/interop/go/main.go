@@ -1,5 +1,5 @@
 // A lock of Go's client, driven by its standard input: prints what it got when it has the lock, and releases it on the
-// end of its input. `try` takes it only if it is free.
+// end of its input. `try` takes it only if it is free; `elect` and `observe` are for elections.
 package main
 
 import (
@@ -32,6 +32,13 @@ func run(endpoints, prefix, how string) error {
 		return err
 	}
 	defer session.Close()
+
+	switch how {
+	case "elect":
+		return elect(session, prefix)
+	case "observe":
+		return observe(session, prefix)
+	}
 
 	mutex := concurrency.NewMutex(session, prefix)
 	if how == "try" {
