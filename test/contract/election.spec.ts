@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { PortWrapper } from '../../lib/core/port-wrapper.js';
 import { EtcdError, type TxnRequest } from '../../lib/core/port.js';
 import { currentLock, LockLostError, LockUsageError, type Lock } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
@@ -45,7 +46,9 @@ describe.each(['etcd', 'memory'] as const)('an election on %s', (name) => {
       await b.resign();
       expect((await c.elected()).fencingToken).toBeGreaterThan(second.fencingToken);
       await c.resign();
-      expect([a, b, c].map(({ terms, losses }) => [terms.length, losses.length])).toEqual(Array.from({ length: 3 }, () => [1, 0]));
+      expect([a, b, c].map(({ terms, losses }) => [terms.length, losses.length])).toEqual(
+        Array.from({ length: 3 }, () => [1, 0]),
+      );
       await nothingLeft();
     });
 
@@ -329,6 +332,29 @@ describe.each(['etcd', 'memory'] as const)('an election on %s', (name) => {
   });
 
   describe('without etcd', () => {
+    test('a campaign begins all the same, and is an election when there is one', async () => {
+      let missing = 3;
+      const one = candidate({}, (inner) =>
+        Object.assign(new PortWrapper(inner), {
+          grantLease: async (ttl: number) => {
+            if (missing-- > 0) throw new EtcdError('unreachable', 'nobody listens (by the test)');
+            return await inner.grantLease(ttl);
+          },
+        }),
+      );
+      await one.campaign().elected();
+      expect(missing).toBe(-1);
+      expect([one.terms.length, one.losses.length]).toEqual([1, 0]);
+    });
+
+    test('a campaign that has no session yet can be ended', async () => {
+      const grantLease = () => Promise.reject(new EtcdError('unreachable', 'nobody listens (by the test)'));
+      const one = candidate({}, (inner) => Object.assign(new PortWrapper(inner), { grantLease }));
+      one.campaign();
+      await one.resign();
+      expect(one.terms).toEqual([]);
+    });
+
     test('a campaign goes on, and is told of once', async () => {
       const log = Log.collect();
       let port!: FaultPort;
@@ -366,4 +392,26 @@ describe.each(['etcd', 'memory'] as const)('an election on %s', (name) => {
       expect(() => a.election.campaign(wanted, options as object)).toThrow(LockUsageError);
     });
   });
+});
+
+test('an outage that is longer than the TTL ends the term, and the same candidate is elected after it', async () => {
+  const backend = openBackend('memory');
+  onTestFinished(() => backend.close());
+  let port!: FaultPort;
+  const one = new Candidate(backend.service({ ttl: 2_000 }, (inner) => (port = new FaultPort(inner))));
+  const seen: unknown[] = [];
+  one.election.observe('x').subscribe((leader) => seen.push(leader?.revision));
+  const first = await one.campaign().elected();
+  await eventually(() => expect(seen.at(-1)).toBe(first.revision));
+  port.txnFault = () => 'before';
+  port.muteRanges = true;
+  port.muteKeepAlive = true;
+  await eventually(() => expect(one.losses).toMatchObject([{ reason: 'lease-expired' }]));
+  expect(one.isLeader).toBe(false);
+  port.txnFault = () => undefined;
+  port.muteRanges = false;
+  port.muteKeepAlive = false;
+  const second = await one.elected(2);
+  expect(second.fencingToken).toBeGreaterThan(first.fencingToken);
+  await eventually(() => expect(seen.at(-1)).toBe(second.revision));
 });
