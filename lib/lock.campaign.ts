@@ -37,7 +37,7 @@ const LONGEST_FAILURE_PAUSE = 30_000;
  */
 export class Campaign {
   term: Term | undefined;
-  /** Resolves when it is over and nothing of it is left in etcd. */
+  /** Resolves when it is over and nothing of it is left in etcd. Never rejects. */
   readonly ended: Promise<void>;
   readonly #logger = new Logger('EtcdLock');
   readonly #stopped = new Latch<void>();
@@ -52,7 +52,12 @@ export class Campaign {
     /** Undefined as long as only decorated methods want the leadership. */
     public options: CampaignOptions | undefined,
   ) {
-    this.ended = this.#run();
+    this.ended = this.#run().catch((error: unknown) => this.#complain(`The campaign for "${name}" has ended`, error));
+  }
+
+  /** Whether it goes on without `options`, which somebody may give it then. */
+  get isOpen(): boolean {
+    return !this.options && !this.#stopped.isSet;
   }
 
   /** Takes over what a campaign is to do that has been begun without it. */
@@ -69,7 +74,6 @@ export class Campaign {
     return this.ended;
   }
 
-  /** Never rejects. */
   async #run(): Promise<void> {
     while (!this.#stopped.isSet) {
       const lock = await this.#waitForLock();

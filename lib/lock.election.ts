@@ -54,7 +54,7 @@ export class LeaderElection {
   campaign(name: string, options: CampaignOptions = {}): void {
     this.#check(name, options);
     const known = this.#campaigns.get(name);
-    if (known?.options) {
+    if (known && !known.isOpen) {
       const what = `This process is a candidate for "${name}" already`;
       throw reported(
         new LockUsageError(`${what}. Call campaign() once, or resign() and wait for that.`, 'not-bound', name),

@@ -207,7 +207,9 @@ describe('@OnlyLeader', () => {
     election.campaign('nightly', { onElected: (lock) => void elected.push(lock) });
     expect(elected).toEqual([app.get(LockService).held()[0]]);
     expect(() => election.campaign('nightly')).toThrow(LockUsageError);
-    await election.resign('nightly');
+    const resigned = election.resign('nightly');
+    expect(() => election.campaign('nightly')).toThrow(LockUsageError);
+    await resigned;
     expect(await app.get(Jobs).tidyUp()).toBeUndefined();
     expect(tickets(await backend.keys())).toEqual([]);
     election.campaign('nightly');

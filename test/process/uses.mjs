@@ -1,6 +1,6 @@
 import { Controller, Get, Logger, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { DistributedLock, EtcdLockModule, LockService } from 'nestjs-etcd-lock';
+import { DistributedLock, EtcdLockModule, LeaderElection, LockService } from 'nestjs-etcd-lock';
 import { getEventListeners, once } from 'node:events';
 import { remove, revoke } from '../support/etcd-state.mjs';
 
@@ -52,6 +52,14 @@ await end(
   'held too long',
   locks.withLock('x', (lock) => once(lock.signal, 'abort'), { maxHold: 10 }),
 );
+
+const election = new LeaderElection(locks);
+await new Promise((resolve) => election.campaign('led', { onElected: resolve }));
+election.campaign('busy'); // it waits until the service is closed, as these two do
+election.observe('led').subscribe();
+void (async () => {
+  for await (const _leader of election.observe('nobody'));
+})();
 
 const deleted = await locks.acquire('deleted');
 await Promise.all([once(deleted.signal, 'abort'), remove(ENDPOINT, deleted.key)]);
