@@ -31,9 +31,9 @@ const LONGEST_FAILURE_PAUSE = 30_000;
  *
  * 1. Wait in line for the lock of that name, for ever. Whatever keeps it from being had, go on.
  * 2. Elected: call `onElected`, and be the leader until the lock is lost or given up.
- * 3. Lost: say so, and wait until the work of the term has stopped. As long as it goes on, nothing new can be begun
- *    here, and others make better leaders. Given up: wait in the same way, but with the lock, and not for ever.
- * 4. Begin anew, at the end of the line.
+ * 3. Lost: say so. Given up: give the lock back when the work of the term has stopped, but do not wait for ever.
+ * 4. Begin anew, at the end of the line, when that work has stopped. As long as it goes on, nothing new can be begun
+ *    here, and others make better leaders.
  */
 export class Campaign {
   term: Term | undefined;
@@ -110,8 +110,12 @@ export class Campaign {
     this.#logger.log(`Elected as the leader of "${this.name}"`);
     this.#begin(term);
     await firstOf([term.over]);
-    if (term.over.value === 'lost') await this.#lost(term);
+    if (term.over.value === 'lost') this.#tellOfLoss(term);
     else await this.#giveBack(term);
+    if (term.isBusy && !this.#stopped.isSet) {
+      this.#logger.warn(`Not a candidate for "${this.name}" before the work of its last term has stopped`);
+      await until(term.idle(), this.#stopped).catch(() => {});
+    }
     this.term = undefined;
   }
 
@@ -129,18 +133,11 @@ export class Campaign {
     });
   }
 
-  async #lost(term: Term): Promise<void> {
-    if (!this.#stopped.isSet) {
-      const { onLost } = this.options ?? {};
-      try {
-        await onLost?.(term.granted.signal.reason as LockLostError);
-      } catch (error) {
-        this.#complain(`onLost of "${this.name}" has failed`, error);
-      }
-    }
-    if (!term.isBusy) return;
-    this.#logger.warn(`Not a candidate for "${this.name}" before the work of the leadership that was lost has stopped`);
-    await until(term.idle(), this.#stopped).catch(() => {});
+  #tellOfLoss({ granted }: Term): void {
+    const { onLost } = this.options ?? {};
+    if (!onLost || this.#stopped.isSet) return;
+    const told = (async () => onLost(granted.signal.reason as LockLostError))();
+    told.catch((error: unknown) => this.#complain(`onLost of "${this.name}" has failed`, error));
   }
 
   async #giveBack(term: Term): Promise<void> {

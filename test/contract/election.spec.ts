@@ -155,6 +155,19 @@ describe.each(['etcd', 'memory'] as const)('an election on %s', (name) => {
       expect(log.of('error', 'warn')).toEqual([]);
     });
 
+    test('for a moment, by releasing the lock, brings no new term before the work has stopped', async () => {
+      const { work, end } = lasting();
+      let terms = 0;
+      const lock = await a.campaign(() => (++terms === 1 ? work() : undefined)).elected();
+      await b.campaign().line(1);
+      await lock.release();
+      await b.elected();
+      await b.resign();
+      expect(await c.locks.withLock('x', () => a.terms.length)).toBe(1);
+      end();
+      await a.elected(2);
+    });
+
     test('does not wait for work that does not stop, for longer than shutdownTimeout', async () => {
       const log = Log.collect();
       const { work, end } = lasting(); // of these services it is 0
@@ -206,7 +219,7 @@ describe.each(['etcd', 'memory'] as const)('an election on %s', (name) => {
       await eventually(() => expect(a.losses).toHaveLength(1));
       expect((await b.campaign().elected()).held).toBe(true);
       await c.campaign().line(1);
-      expect(log.of('warn')).toEqual([expect.stringContaining('Not a candidate for "x" before the work')]);
+      expect(log.of('warn')).toEqual([expect.stringContaining('Not a candidate for "x" before the work of its')]);
       end();
       await b.line(2);
       await b.resign();
