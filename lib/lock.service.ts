@@ -186,7 +186,7 @@ export class LockService implements AsyncDisposable {
     return keyPrefixOf(this.#options.namespace, name);
   }
 
-  /** Tells all who wait, and all who come from now on, that the service is being closed. Leaders resign; held locks stay. */
+  /** Tells who waits, and who comes from now on, that the service is being closed. Leaders resign, held locks stay. */
   stopWaiting(): void {
     internalsOf(this).closing.set();
     this.#queue.stopWaiting();

@@ -1,4 +1,5 @@
 import { Controller, Get, Injectable, Module, Scope, SetMetadata } from '@nestjs/common';
+import { Cron, Interval, ScheduleModule } from '@nestjs/schedule';
 import { Test, type TestingModule } from '@nestjs/testing';
 import { randomUUID } from 'node:crypto';
 import { Observable } from 'rxjs';
@@ -257,6 +258,40 @@ describe('@OnlyLeader', () => {
     const { above, below } = Site.prototype;
     expect([above, below].map((method) => Reflect.getMetadata('note', method) as string)).toEqual(['above', 'below']);
     expect([above.name, above.length]).toEqual(['above', 0]);
+  });
+
+  test('runs what @nestjs/schedule calls in the leader alone, above and below its decorators', async () => {
+    @Injectable()
+    class Scheduled {
+      readonly calls = new Set<string>();
+      @Interval(10)
+      @OnlyLeader('scheduled')
+      async below(): Promise<void> {
+        this.calls.add(`below ${currentLock()!.name}`);
+      }
+      @OnlyLeader('scheduled')
+      @Interval(10)
+      async above(): Promise<void> {
+        this.calls.add(`above ${currentLock()!.name}`);
+      }
+      @OnlyLeader('scheduled')
+      @Cron('* * * * * *')
+      async cron(): Promise<void> {
+        this.calls.add(`cron ${currentLock()!.name}`);
+      }
+      @Interval(10)
+      async everywhere(): Promise<void> {
+        this.calls.add('everywhere');
+      }
+    }
+    const parts = { imports: [ScheduleModule.forRoot()], providers: [Scheduled] };
+    const [first, second] = [await start(parts), await start(parts)];
+    const calls = (app: TestingModule) => [...app.get(Scheduled).calls].toSorted();
+    const all = ['above scheduled', 'below scheduled', 'cron scheduled', 'everywhere'];
+    await eventually(() => expect(calls(first)).toEqual(all));
+    expect(calls(second)).toEqual(['everywhere']);
+    await first.close();
+    await eventually(() => expect(calls(second)).toEqual(all));
   });
 
   test('makes candidates of all who may ever call it', async () => {
