@@ -91,7 +91,8 @@ export function DistributedLock<S = any, A extends unknown[] = any[], P extends 
     checkUse('@DistributedLock', method, target, property, descriptor);
     checkKey(method, key);
     checkOptions(method, options);
-    const { instance, onNotAcquired = 'throw', ...lockOptions } = options;
+    const { instance, onNotAcquired = 'throw', ...given } = options;
+    const lockOptions = { ...given, handler: given.handler ?? method };
 
     const original = descriptor.value as unknown as AnyMethod;
     const isInnermost = marksOf(original).length === 0;

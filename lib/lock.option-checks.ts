@@ -50,18 +50,6 @@ export function checkNumbers(options: object): void {
   }
 }
 
-/** It is written with each acquisition and read by everybody who looks: no place for documents. */
-const MAX_METADATA = 1024;
-
-export function checkMetadata(metadata: unknown): void {
-  const isRecord = typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata);
-  if (!isRecord || Object.values(metadata).some((value) => typeof value !== 'string')) {
-    throw badOption('metadata', 'an object whose values are strings', metadata);
-  }
-  const bytes = Buffer.byteLength(JSON.stringify(metadata));
-  if (bytes > MAX_METADATA) throw badOption('metadata', `no longer than ${MAX_METADATA} bytes of JSON`, bytes);
-}
-
 /** Many times what anybody needs, and far from what etcd takes. */
 const MAX_NAMESPACE = 1024;
 

@@ -1,8 +1,10 @@
 import type { IOptions } from 'etcd3';
+import { aboutCall } from './core/about.js';
 import type { WaitOptions } from './core/waiter.js';
+import { checkAbout } from './lock.about.js';
 import { checkConnection, tidyHosts } from './lock.connection.js';
 import { badOption } from './lock.errors.js';
-import { checkMetadata, checkNamespace, checkNumbers, refuseUnknown } from './lock.option-checks.js';
+import { checkNamespace, checkNumbers, refuseUnknown } from './lock.option-checks.js';
 
 /**
  * How to reach etcd, and how its locks behave. `hosts` (default `http://127.0.0.1:2379`), `credentials`, `auth` and
@@ -92,6 +94,8 @@ export interface LockOptions {
   reentrant?: boolean | undefined;
   /** Shown to everybody who looks at the lock, beside host, process id and time: up to 1024 bytes of JSON. */
   metadata?: Readonly<Record<string, string>> | undefined;
+  /** Where the lock is wanted, shown as well; default: in a decorated method its name, as `BillingService.charge`. */
+  handler?: string | undefined;
   /** How long to wait in line, in milliseconds from the call; default: that of the module. 0 does not stand in line. */
   waitTimeout?: number | undefined;
   /** Ends the wait; the call rejects with the signal's reason. A lock that is already held is not touched by it. */
@@ -133,6 +137,7 @@ export const LOCK_OPTIONS: readonly string[] = [
   'minHold',
   'reentrant',
   'metadata',
+  'handler',
 ];
 
 /** Fills in the defaults. Throws {@link LockUsageError} that names the option, what it accepts, and what was given. */
@@ -155,7 +160,7 @@ export function resolveLockOptions(
   checkLockOptions(given);
   const { mode, waitTimeout: timeout = defaults.waitTimeout, maxHold = defaults.maxHold, minHold = 0, signal } = given;
   const limit = mode === 'shared' ? Infinity : (given.limit ?? 1);
-  return { timeout, signal, maxHold, minHold, limit };
+  return { timeout, signal, maxHold, minHold, limit, about: aboutCall(given) };
 }
 
 /** What the engine takes, with nothing left open; the limit of `shared` is Infinity. */
@@ -168,7 +173,7 @@ export function checkLockOptions(given: LockOptions, known = LOCK_OPTIONS): void
   if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) {
     throw badOption('signal', 'an AbortSignal', given.signal);
   }
-  const { mode, limit, reentrant, metadata, minHold = 0, maxHold = Infinity } = given;
+  const { mode, limit, reentrant, minHold = 0, maxHold = Infinity } = given;
   if (mode !== undefined && mode !== 'exclusive' && mode !== 'shared') {
     throw badOption('mode', "'exclusive' or 'shared'", mode);
   }
@@ -178,7 +183,7 @@ export function checkLockOptions(given: LockOptions, known = LOCK_OPTIONS): void
   if (reentrant !== undefined && typeof reentrant !== 'boolean')
     throw badOption('reentrant', 'true or false', reentrant);
   if (minHold > maxHold) throw badOption('minHold', `no more than maxHold (${maxHold})`, minHold);
-  if (metadata !== undefined) checkMetadata(metadata);
+  checkAbout(given);
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };

@@ -36,6 +36,8 @@ export class Hold implements Granted {
     readonly token: Token,
     /** Milliseconds. */
     maxHold: number,
+    /** What is shown of the holder; see `aboutCall`. */
+    readonly about?: string,
   ) {
     const { clock } = ticket.session;
     this.#until = maxHold === Infinity ? Infinity : clock.now() + maxHold;

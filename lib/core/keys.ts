@@ -1,3 +1,4 @@
+import { aboutAny, type About } from './about.js';
 import type { KeyRange, KeyValue } from './port.js';
 
 /**
@@ -80,6 +81,14 @@ export interface Participant {
   readonly pid?: number;
   /** When the participant queued, by its own wall clock; undefined for clients other than this package. */
   readonly since?: Date;
+  /**
+   * In which handler the lock is held or wanted: the decorated method, or what the option `handler` says. Calls of one
+   * process that came together share a key: where they differ in it, and which of them has the lock is known only in
+   * that process, it is undefined. The same goes for `metadata`.
+   */
+  readonly handler?: string;
+  /** What the option `metadata` says. */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /** The part of a ticket's value that is the same for all tickets of a process. */
@@ -87,13 +96,16 @@ export function ownerValue(host: string, pid: number): string {
   return `"host":${JSON.stringify(host)},"pid":${pid}`;
 }
 
-/** JSON, for people and for {@link participant}. */
-export function ticketValue(owner: string, date: number, calls: number): string {
-  return `{${owner},"since":"${new Date(date).toISOString()}","calls":${calls}}`;
+/** JSON, for people and for {@link participant}; `about`: what `aboutTicket` makes of those who share the ticket. */
+export function ticketValue(owner: string, date: number, calls: number, about = ''): string {
+  return `{${owner},"since":"${new Date(date).toISOString()}","calls":${calls}${about}}`;
 }
 
-export function participant(kv: KeyValue): Participant {
-  const seen = { key: kv.key, revision: kv.createRevision, lease: kv.lease, ...describe(kv.value) };
+/** `about`: what is known of this one of the calls; without it, what is true of all of them. */
+export function participant(kv: KeyValue, about?: About): Participant {
+  const fields = fieldsOf(kv.value);
+  const described = { ...describe(fields), ...(about ?? aboutAny(fields, callsIn(fields))) };
+  const seen = { key: kv.key, revision: kv.createRevision, lease: kv.lease, ...described } as Participant;
   return Object.defineProperty(seen, 'toJSON', { value: toJSON });
 }
 
@@ -104,12 +116,14 @@ function toJSON(this: Participant): object {
 
 /** How many calls of one process took that place together. */
 export function callsOf({ value }: KeyValue): number {
-  const { calls } = fieldsOf(value);
+  return callsIn(fieldsOf(value));
+}
+
+function callsIn({ calls }: Record<string, unknown>): number {
   return Number.isSafeInteger(calls) && (calls as number) > 0 ? (calls as number) : 1;
 }
 
-function describe(value: string): Pick<Participant, 'host' | 'pid' | 'since'> {
-  const fields = fieldsOf(value);
+function describe(fields: Record<string, unknown>): Pick<Participant, 'host' | 'pid' | 'since'> {
   const since = typeof fields.since === 'string' ? new Date(fields.since) : undefined;
   return {
     ...(typeof fields.host === 'string' && { host: fields.host }),
@@ -119,7 +133,7 @@ function describe(value: string): Pick<Participant, 'host' | 'pid' | 'since'> {
 }
 
 /** Foreign clients write nothing, or something of their own, into the value: it is taken field by field. */
-function fieldsOf(value: string): Record<string, unknown> {
+export function fieldsOf(value: string): Record<string, unknown> {
   try {
     return Object(JSON.parse(value)) as Record<string, unknown>;
   } catch {

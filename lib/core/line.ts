@@ -148,7 +148,7 @@ export class Line implements IntakeLine {
         return void this.#grantAfter(ticket, advanced);
       }
       const waiter = ticket.next()!;
-      const hold = new Hold(ticket, token, waiter.options.maxHold ?? Infinity);
+      const hold = new Hold(ticket, token, waiter.options.maxHold ?? Infinity, waiter.options.about);
       ticket.holds.add(hold);
       this.tell(waiter, () => waiter.resolve(hold));
     } while (ticket.limit === Infinity && ticket.waiters.size > 0);

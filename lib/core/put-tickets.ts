@@ -1,3 +1,4 @@
+import { aboutTicket } from './about.js';
 import { UnsettledWrite } from './guard.js';
 import { participant, ticketValue } from './keys.js';
 import { EtcdError, type Compare, type KeyRange, type OpResult, type TxnRequest, type TxnResponse } from './port.js';
@@ -53,7 +54,7 @@ function together(requests: readonly Request[]): Request {
 /** `seen`: nobody may have come after this revision. */
 function requestOf(ticket: Ticket, owner: string, seen: bigint | undefined): Request {
   const { key, session, others, ifFree } = ticket;
-  const value = ticketValue(owner, session.clock.date(), ticket.waiters.size);
+  const value = ticketValue(owner, session.clock.date(), ticket.waiters.size, aboutTicket(ticket.waiters));
   ticket.sent(value);
   return {
     compare: ifFree ? [isFree(others, seen)] : [],

@@ -1,3 +1,4 @@
+import { readAbout } from './about.js';
 import type { Entry, LossReason } from './audit.js';
 import { LONGEST_PAUSE, RETRY_PAUSE, type Contact } from './contact.js';
 import type { Hold } from './hold.js';
@@ -54,6 +55,8 @@ export class Ticket implements Entry, Place {
   readonly limit: number;
   /** For how long the lock stays taken after a grant, in milliseconds. */
   readonly minHold: number;
+  /** What is shown of the one who got the lock last. */
+  about: string | undefined;
 
   constructor(
     readonly line: TicketLine,
@@ -80,6 +83,7 @@ export class Ticket implements Entry, Place {
   next(): Waiter | undefined {
     const { value: waiter } = this.#next.next() as { value?: Waiter };
     if (waiter) this.waiters.delete(waiter);
+    this.about = waiter?.options.about;
     return waiter;
   }
 
@@ -104,13 +108,8 @@ export class Ticket implements Entry, Place {
   /** As others see it in the queue. */
   get participant(): Participant {
     const { key, revision, session } = this;
-    return participant({
-      key,
-      value: this.#value,
-      createRevision: revision,
-      modRevision: revision,
-      lease: session.lease,
-    });
+    const kv = { key, value: this.#value, createRevision: revision, modRevision: revision, lease: session.lease };
+    return participant(kv, readAbout(this.about));
   }
 
   lost(reason: LossReason): void {

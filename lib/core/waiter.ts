@@ -31,6 +31,8 @@ export interface WaitOptions {
   minHold?: number;
   /** So many may hold it together: 1 (the default) is exclusive, `Infinity` are readers. */
   limit?: number;
+  /** What is shown of the caller; see `aboutCall`. */
+  about?: string | undefined;
   /** Takes the lock only if it can be had at once, so that nobody ever waits for him. */
   ifFree?: boolean;
 }
