@@ -1,3 +1,4 @@
+export type { LockState } from './core/inspection.js';
 export type { Participant } from './core/keys.js';
 export type { LossReason } from './core/audit.js';
 export { bindLockService } from './lock.binding.js';
@@ -20,5 +21,5 @@ export type { Leader } from './lock.leader.js';
 export { EtcdLockModule, type EtcdLockModuleAsyncOptions, type EtcdLockModuleExtras } from './lock.module.js';
 export { OnlyLeader, type OnlyLeaderDecorator, type OnlyLeaderOptions } from './lock.only-leader.js';
 export type { EtcdLockModuleOptions, LockOptions } from './lock.options.js';
-export { LockService, type LockState } from './lock.service.js';
+export { LockService } from './lock.service.js';
 export { getLeaderElectionToken, getLockServiceToken, InjectLeaderElection, InjectLockService } from './lock.tokens.js';

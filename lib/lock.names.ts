@@ -1,6 +1,6 @@
 import { escapeName, MAX_NAME_BYTES } from './core/keys.js';
-import { LockUsageError, show } from './lock.errors.js';
-import { hasControlCharacters } from './lock.option-checks.js';
+import { badOption, LockUsageError, show } from './lock.errors.js';
+import { hasControlCharacters, refuseUnknown } from './lock.option-checks.js';
 
 /** Words that stand in a name only because a value was missing where the name was put together. */
 const MISSING = /(?<=^|[/:])(?:undefined|null|NaN)(?=$|[/:])/;
@@ -60,6 +60,14 @@ export function labelOf(name: unknown): string {
   if (typeof name === 'string') return name;
   const names: unknown[] = [...new Set([name].flat())];
   return names.every((each) => typeof each === 'string') ? names.join(', ') : '';
+}
+
+/** The beginning of the names that `list()` is asked for. Throws {@link LockUsageError}. */
+export function prefixOf(given: { prefix?: string | undefined }): string {
+  refuseUnknown(given, ['prefix'], 'list()');
+  const { prefix = '' } = given;
+  if (typeof prefix !== 'string') throw badOption('prefix', 'the beginning of the names, a string', prefix);
+  return prefix;
 }
 
 function describe(value: unknown): string {

@@ -34,18 +34,18 @@ function limitInWords(limit: number): string {
   return limit === 1 ? 'limit 1 (exclusive)' : `limit ${limit}`;
 }
 
-/** etcd gives the lock to nobody. `name` is undefined while connecting. */
+/** etcd gives the lock to nobody. `name` is undefined while connecting; `failing` says it in other words. */
 export function unavailable(
   error: EtcdError,
   name: string | undefined,
   { hosts, namespace }: Pick<ResolvedOptions, 'hosts' | 'namespace'>,
+  failing = name === undefined ? 'The lock service cannot start' : `The lock "${name}" cannot be had`,
 ): LockUnavailableError {
-  const subject = name === undefined ? 'The lock service cannot start' : `The lock "${name}" cannot be had`;
   const { reason, what, hints = [] } = UNAVAILABLE[error.code];
   const [, advice = what] = hints.find(([words]) => words.test(error.message)) ?? [];
   const told = advice.replace('{hosts}', () => [hosts].flat().join(', ')).replace('{namespace}', () => namespace);
   const detail = reason === 'closed' ? '' : ` (${error.message})`;
-  return new LockUnavailableError(`${subject}: ${told}${detail}`, name, reason, { cause: error });
+  return new LockUnavailableError(`${failing}: ${told}${detail}`, name, reason, { cause: error });
 }
 
 /** What happened and what to do; `hints` say it better for what can be told from the words of the detail. */

@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
-import { ownerValue, type Participant } from './core/keys.js';
+import { Inspection, type LockState } from './core/inspection.js';
+import { ownerValue } from './core/keys.js';
 import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
 import { LockQueue } from './core/queue.js';
@@ -10,7 +11,7 @@ import { hold } from './lock.context.js';
 import { badOption, reported } from './lock.errors.js';
 import { Grant, HeldLock, type Lock } from './lock.handle.js';
 import { expose, internalsOf, isQuiet } from './lock.internals.js';
-import { keyPrefixesOf, keyPrefixOf, labelOf } from './lock.names.js';
+import { keyPrefixesOf, keyPrefixOf, labelOf, prefixOf } from './lock.names.js';
 import { refusal, unavailable } from './lock.outcome.js';
 import {
   resolveLockOptions,
@@ -21,16 +22,6 @@ import {
   type ResolvedOptions,
 } from './lock.options.js';
 import { reenter } from './lock.reentrance.js';
-
-/** Who has a lock and who waits for it, as etcd knows it. */
-export interface LockState {
-  /** The name that was asked for. */
-  name: string;
-  /** Who has it; empty if nobody does. */
-  holders: Participant[];
-  /** In the order in which they will be served. */
-  waiters: Participant[];
-}
 
 /**
  * Takes and gives back locks. Nest injects it; `LockService.connect()` makes one without Nest.
@@ -45,6 +36,7 @@ export class LockService implements AsyncDisposable {
   readonly #port: EtcdPort;
   readonly #sessions: SessionKeeper;
   readonly #queue: LockQueue;
+  readonly #inspection: Inspection;
   #idle = new Latch<void>();
   #closing: Promise<void> | undefined;
 
@@ -63,6 +55,7 @@ export class LockService implements AsyncDisposable {
     this.#sessions = new SessionKeeper(port, clock, { ttl, namespace });
     const owner = ownerValue(hostname(), process.pid);
     this.#queue = new LockQueue(port, clock, this.#sessions, { owner, maxWaiters, connectTimeout });
+    this.#inspection = new Inspection(port, namespace, (prefix, key) => this.#queue.ticket(prefix, key));
     if (ttl < SHORT_TTL) {
       this.#logger.warn(`ttl is ${ttl} ms. Below ${SHORT_TTL} the failure of an etcd leader can cost all locks.`);
     }
@@ -93,12 +86,8 @@ export class LockService implements AsyncDisposable {
    *
    * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
    */
-  async connect(): Promise<void> {
-    try {
-      await this.#sessions.connect(this.#options.connectTimeout);
-    } catch (error) {
-      throw this.#fail(error, undefined);
-    }
+  connect(): Promise<void> {
+    return this.#ask(undefined, () => this.#sessions.connect(this.#options.connectTimeout));
   }
 
   /**
@@ -164,11 +153,22 @@ export class LockService implements AsyncDisposable {
   }
 
   /** Who has the lock and who waits for it, in all processes, Go clients and `etcdctl lock` among them. */
-  async inspect(name: string): Promise<LockState> {
-    return await this.#ask(name, async () => {
-      const [holder, ...waiters] = await this.#queue.participants(this.keyPrefix(name));
-      return { name, holders: holder ? [holder] : [], waiters };
-    });
+  inspect(name: string): Promise<LockState> {
+    return this.#ask(name, () => this.#inspection.inspect(name, this.keyPrefix(name)));
+  }
+
+  /** All locks that somebody has, by name, as {@link inspect} shows them; `prefix`: those whose names begin with it. */
+  list(options: { prefix?: string | undefined } = {}): Promise<LockState[]> {
+    return this.#ask(undefined, () => this.#inspection.list(prefixOf(options)), 'The locks cannot be listed');
+  }
+
+  /**
+   * Takes the lock away from those who have it, whoever they are, for the next in line. Resolves with how many keys were
+   * deleted: 0 if nobody had it; calls of one process that came together share one, and those of them that wait queue
+   * again. A holder in another process is told within a third of its TTL, by `lock.signal`, and may work until then.
+   */
+  forceRelease(name: string): Promise<number> {
+    return this.#ask(name, () => this.#inspection.forceRelease(this.keyPrefix(name)));
   }
 
   /** The locks that this process holds, in the order of their grants. */
@@ -219,11 +219,15 @@ export class LockService implements AsyncDisposable {
   }
 
   /** Every request passes here, and every error of one is turned into those of this package, and logged if need be. */
-  async #ask<T>(name: string | readonly string[], request: () => Promise<T>): Promise<T> {
+  async #ask<T>(name: unknown, request: () => Promise<T>, failing?: string): Promise<T> {
     try {
       return await request();
     } catch (error) {
-      throw this.#fail(error, labelOf(name));
+      if (!(error instanceof EtcdError)) throw isQuiet() ? error : reported(error);
+      const label = labelOf(name);
+      const failure = unavailable(error, label || undefined, this.#options, failing);
+      if (failure.reason !== 'closed' && !isQuiet()) this.#logger[label || failing ? 'warn' : 'error'](failure.message);
+      throw failure;
     }
   }
 
@@ -237,13 +241,5 @@ export class LockService implements AsyncDisposable {
       if (this.#held.size === 0) this.#idle.set();
     });
     return lock;
-  }
-
-  /** What the engine could not do, in the words of this package. */
-  #fail(error: unknown, name: string | undefined): unknown {
-    if (!(error instanceof EtcdError)) return isQuiet() ? error : reported(error);
-    const failure = unavailable(error, name, this.#options);
-    if (failure.reason !== 'closed' && !isQuiet()) this.#logger[name === undefined ? 'error' : 'warn'](failure.message);
-    return failure;
   }
 }

@@ -20,6 +20,40 @@ export function escapeName(name: string): string {
   return name.replace(/[%/]/g, (char) => (char === '/' ? '%2F' : '%25'));
 }
 
+/** What {@link escapeName} was given; undefined if it does not give that. */
+export function unescapeName(escaped: string): string | undefined {
+  const name = escaped.replace(/%2F|%25/g, (code) => (code === '%2F' ? '/' : '%'));
+  return escapeName(name) === escaped ? name : undefined;
+}
+
+/** In whose queue a key of the namespace lies; undefined if it is in none, as no place in one looks like that. */
+export function queuePrefixOf(key: string, namespace: string): string | undefined {
+  const end = key.indexOf('/', namespace.length);
+  return end === -1 ? undefined : key.slice(0, end);
+}
+
+/** The name of the lock with that key prefix; undefined if there can be none. */
+export function nameOf(keyPrefix: string, namespace: string): string | undefined {
+  return unescapeName(keyPrefix.slice(namespace.length)) || undefined;
+}
+
+/** All keys that begin with a text. */
+export function prefixRange(text: string): Required<KeyRange> {
+  return { key: text || '\0', end: after(text) };
+}
+
+const HIGHEST = 0x10ffff;
+
+/** The first text behind all those that begin with this one, in the order of UTF-8, which is that of code points. */
+function after(text: string): string {
+  const points = Array.from(text, (char) => char.codePointAt(0)!);
+  while (points.at(-1) === HIGHEST) points.pop();
+  const last = points.pop();
+  if (last === undefined) return String.fromCodePoint(HIGHEST);
+  // Behind the last one before the surrogates is the first one behind them.
+  return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
+}
+
 /** The whole queue of a lock. */
 export function queueRange(keyPrefix: string): Required<KeyRange> {
   return { key: `${keyPrefix}/`, end: `${keyPrefix}0` }; // '0' is the character after '/'

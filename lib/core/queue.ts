@@ -1,12 +1,12 @@
 import type { Clock } from './clock.js';
 import type { Granted } from './hold.js';
-import { callsOf, participant, queueRange, type Participant } from './keys.js';
 import { atMost } from './latch.js';
 import type { LineHost } from './line-host.js';
 import { Line } from './line.js';
 import { Party } from './party.js';
 import { EtcdError, type EtcdPort } from './port.js';
 import type { SessionKeeper } from './session-keeper.js';
+import type { Ticket } from './ticket.js';
 import { Timeouts } from './timeouts.js';
 import type { Refusal, WaitOptions } from './waiter.js';
 
@@ -38,8 +38,6 @@ export interface LockQueueOptions {
   connectTimeout: number;
 }
 
-/** So many calls in one place are believed to somebody else. */
-const MAX_CALLS = 100_000;
 /** How long a close waits for what is under way. */
 const CLOSE_TIMEOUT = 1_000;
 
@@ -86,16 +84,9 @@ export class LockQueue implements LineHost {
     return outcome;
   }
 
-  /** Everybody in the queue, in order: the first has the lock. Each call counts, also where several share a ticket. */
-  async participants(keyPrefix: string): Promise<Participant[]> {
-    const { kvs } = await this.port.range({ ...queueRange(keyPrefix), sort: 'oldest' });
-    const line = this.#lines.get(keyPrefix);
-    return kvs.flatMap((kv, place) => {
-      const ticket = line?.tickets.get(kv.key);
-      // How many of those who came together with the holder are still waiting is known only in their process.
-      const others = place === 0 ? 1 : Math.min(callsOf(kv), MAX_CALLS);
-      return Array.from({ length: ticket ? ticket.calls : others }, () => participant(kv));
-    });
+  /** The ticket of this process with that key. */
+  ticket(keyPrefix: string, key: string): Ticket | undefined {
+    return this.#lines.get(keyPrefix)?.tickets.get(key);
   }
 
   /** Tells all waiters that the end has come, and every caller from now on. */

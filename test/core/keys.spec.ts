@@ -4,12 +4,16 @@ import {
   callsOf,
   escapeName,
   guardKey,
+  queuePrefixOf,
   leaseHex,
+  nameOf,
   ownerValue,
   participant,
+  prefixRange,
   queueRange,
   ticketKey,
   ticketValue,
+  unescapeName,
 } from '../../lib/core/keys.js';
 
 const inQueue = (key: string, prefix: string): boolean => {
@@ -40,6 +44,32 @@ test('only / and % are escaped, so that names can be read in etcd', () => {
   expect(escapeName('user/7')).toBe('user%2F7');
   expect(escapeName('100%')).toBe('100%25');
   expect(escapeName('Käse: a.b-c_d 🔒')).toBe('Käse: a.b-c_d 🔒');
+});
+
+test('a name can be read back from a key, and no other key is taken for one', () => {
+  fc.assert(
+    fc.property(fc.string({ minLength: 1, unit: 'binary' }), fc.constantFrom('', 'ns/', 'a%/b'), (name, namespace) => {
+      expect(unescapeName(escapeName(name))).toBe(name);
+      const prefix = queuePrefixOf(ticketKey(namespace + escapeName(name), 1n, 0), namespace);
+      expect(nameOf(prefix!, namespace)).toBe(name);
+    }),
+  );
+  for (const none of ['%s', '%2f', '%zz', '50%', 'a/b']) expect(unescapeName(none)).toBeUndefined();
+  expect(queuePrefixOf('ns/no-lock', 'ns/')).toBeUndefined();
+});
+
+test('the range of a beginning has all keys that begin with it, and no others', () => {
+  const point = fc.constantFrom(0x21, 0x7f, 0x80, 0xd7ff, 0xe000, 0xffff, 0x10000, 0x10fffe);
+  const text = fc.array(point, { maxLength: 3 }).map((points) => String.fromCodePoint(...points));
+  const order = (one: string, other: string) => Buffer.compare(Buffer.from(one), Buffer.from(other));
+  fc.assert(
+    fc.property(text, text, (begin, key) => {
+      fc.pre(key !== '');
+      const range = prefixRange(begin);
+      expect(order(range.key, key) <= 0 && order(key, range.end) < 0).toBe(key.startsWith(begin));
+    }),
+  );
+  expect(prefixRange('a\u{10ffff}').end).toBe('b');
 });
 
 test('a lease is written as Go writes it', () => {

@@ -1,0 +1,278 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ticketKey } from '../../lib/core/keys.js';
+import type { EtcdPort } from '../../lib/core/port.js';
+import { PortWrapper } from '../../lib/core/port-wrapper.js';
+import { bindLockService, DistributedLock, LockNotAcquiredError, type LockService } from '../../lib/index.js';
+import { BACKENDS, openBackend, tickets, type Backend } from '../support/backend.js';
+import { eventually } from '../support/eventually.js';
+
+/** What people see of locks, and how they end them, on every etcd. */
+describe.each(BACKENDS)('looking at locks on %s', (name) => {
+  let backend: Backend;
+  /** Two processes, as far as etcd can tell. */
+  let a: LockService;
+  let b: LockService;
+  let port: EtcdPort;
+
+  beforeEach(() => {
+    backend = openBackend(name);
+    a = backend.service();
+    b = backend.service();
+    port = backend.port();
+  });
+  afterEach(() => backend.close());
+
+  const waiting = async (lock: string, count: number) =>
+    await eventually(async () => expect((await a.inspect(lock)).waiters).toHaveLength(count));
+  const putAll = async (keys: readonly string[], lease: bigint, value = '') => {
+    const puts = keys.map((key) => ({ put: { key, value, lease } }));
+    for (let start = 0; start < puts.length; start += 100) await port.txn({ success: puts.slice(start, start + 100) });
+  };
+  /** Puts tickets into the queue of a lock, one after the other. */
+  const queue = async (lock: string, ...limits: (number | 'foreign')[]) => {
+    const { lease } = await port.grantLease(60);
+    const prefix = a.keyPrefix(lock);
+    const keys = limits.map((limit, number) =>
+      limit === 'foreign'
+        ? `${prefix}/${(lease + BigInt(number)).toString(16)}`
+        : ticketKey(prefix, lease, number, limit),
+    );
+    for (const key of keys) await putAll([key], lease);
+    return keys;
+  };
+  const count = async (lock: string) => {
+    const { holders, waiters } = await a.inspect(lock);
+    return [holders.length, waiters.length];
+  };
+
+  describe('who has it and who waits', () => {
+    test('tells handler and metadata of each, in their order', async () => {
+      const lock = await a.acquire('x', { metadata: { tenant: 'acme' }, handler: 'Billing.charge' });
+      const other = b.acquire('x', { metadata: { tenant: 'b/%"ü' } });
+      await waiting('x', 1);
+      const last = a.acquire('x');
+      await waiting('x', 2);
+      for (const service of [a, b]) {
+        const { holders, waiters } = await service.inspect('x');
+        expect(holders).toMatchObject([{ handler: 'Billing.charge', metadata: { tenant: 'acme' }, pid: process.pid }]);
+        expect(waiters.map(({ metadata }) => metadata)).toEqual([{ tenant: 'b/%"ü' }, undefined]);
+        expect(waiters.every((waiter) => !('handler' in waiter))).toBe(true);
+      }
+      await lock.release();
+      await (await other).release();
+      await (await last).release();
+      expect(await a.inspect('x')).toEqual({ name: 'x', holders: [], waiters: [] });
+    });
+
+    test('can be turned into JSON', async () => {
+      await a.acquire('x', { metadata: { tenant: 'acme' } });
+      const state = await b.inspect('x');
+      const [holder] = (JSON.parse(JSON.stringify(state)) as { holders: object[] }).holders;
+      const { key, revision, lease, since } = state.holders[0]!;
+      expect(holder).toMatchObject({ key, revision: String(revision), lease: String(lease), since: since?.toJSON() });
+      expect(holder).toMatchObject({ metadata: { tenant: 'acme' } });
+    });
+
+    test('tells those who came together apart, in their own process also when some have been served', async () => {
+      const first = await b.acquire('x');
+      const waits = ['1', '2', '3'].map((trace) => a.acquire('x', { handler: 'Billing.charge', metadata: { trace } }));
+      await waiting('x', 3);
+      const traces = async (service: LockService) => {
+        const { holders, waiters } = await service.inspect('x');
+        return [holders, waiters].map((all) => all.map(({ metadata }) => metadata?.trace));
+      };
+      for (const service of [a, b]) expect(await traces(service)).toEqual([[undefined], ['1', '2', '3']]);
+      await first.release();
+      await (await waits[0]!).release();
+      const second = await waits[1]!;
+      expect(await traces(a)).toEqual([['2'], ['3']]);
+      // Elsewhere it is not known which of them it is, and only what they have in common is told.
+      expect(await b.inspect('x')).toMatchObject({ holders: [{ handler: 'Billing.charge' }], waiters: [] });
+      expect(await traces(b)).toEqual([[undefined], []]);
+      const busy = await a.acquire('x', { waitTimeout: 0 }).catch((error: unknown) => error);
+      expect(busy).toMatchObject({ holder: { handler: 'Billing.charge', metadata: { trace: '2' } } });
+      await second.release();
+      await (await waits[2]!).release();
+    });
+
+    test('is told with the error to who finds it busy', async () => {
+      await a.acquire('x', { metadata: { tenant: 'acme' }, handler: 'Billing.charge' });
+      const error = await b.acquire('x', { waitTimeout: 0 }).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(LockNotAcquiredError);
+      expect(error).toMatchObject({ holder: { handler: 'Billing.charge', metadata: { tenant: 'acme' } } });
+    });
+
+    test('names the decorated method, unless it says something else', async () => {
+      class Billing {
+        @DistributedLock('x')
+        async charge() {
+          return (await b.inspect('x')).holders[0]?.handler;
+        }
+
+        @DistributedLock('x', { handler: 'refunds' })
+        async refund() {
+          return (await b.inspect('x')).holders[0]?.handler;
+        }
+      }
+      const billing = bindLockService(new Billing(), a);
+      expect(await billing.charge()).toBe('Billing.charge');
+      expect(await billing.refund()).toBe('refunds');
+    });
+
+    test('knows Go and etcdctl, who say nothing about themselves', async () => {
+      const [first, second] = await queue('seat/7', 'foreign', 'foreign');
+      expect(await a.inspect('seat/7')).toMatchObject({ holders: [{ key: first }], waiters: [{ key: second }] });
+      expect((await a.inspect('seat/7')).holders[0]).not.toHaveProperty('host');
+    });
+
+    test('counts all who hold it together', async () => {
+      await queue('readers', Infinity, Infinity, 1, Infinity);
+      expect(await count('readers')).toEqual([2, 2]);
+      await queue('limited', 3, 3, 3, 3, 3);
+      expect(await count('limited')).toEqual([3, 2]);
+      await queue('mixed', 'foreign', 2);
+      expect(await count('mixed')).toEqual([1, 1]);
+    });
+
+    test('a queue that is longer than a page is read to its end, in its order', async () => {
+      const { lease } = await port.grantLease(60);
+      const keys = Array.from({ length: 1_001 }, (_, number) => ticketKey(a.keyPrefix('long'), lease, 5_000 - number));
+      for (const part of [keys.slice(0, 1), keys.slice(1)]) await putAll(part, lease);
+      const { holders, waiters } = await a.inspect('long');
+      expect(holders.map(({ key }) => key)).toEqual([keys[0]]);
+      expect(waiters).toHaveLength(1_000);
+    });
+  });
+
+  describe('the list', () => {
+    test('has each lock that somebody has, by name, as inspect shows it, and nothing else', async () => {
+      expect(await a.list()).toEqual([]);
+      const names = [' ', '%', '%2F', '..', '/', 'a', 'a b', 'a%s/b', 'a/b', 'aß', '日本', '\u{1F512}'];
+      await Promise.all(names.map((each, i) => [a, b][i % 2]!.acquire(each)));
+      const wait = a.acquire('a', { waitTimeout: 60_000 });
+      wait.catch(() => {});
+      await waiting('a', 1);
+      const { lease } = await port.grantLease(60);
+      await putAll(
+        ['no-lock', 'a!', '%s/no-lock', 'a%zz/1', '%2f/1', '/1'].map((key) => backend.namespace + key),
+        lease,
+      );
+      const list = await b.list();
+      expect(list.map((state) => state.name)).toEqual(names.toSorted());
+      for (const state of list) expect(state).toEqual(await b.inspect(state.name));
+    });
+
+    test('can be of the names that begin with something', async () => {
+      const names = ['%', '%s', 'a', 'a/', 'a/b', 'a0', 'aa/b', 'b', 'ä', 'äa', 'å'];
+      await Promise.all(names.map((each) => a.acquire(each)));
+      for (const prefix of ['', 'a', 'a/', 'a/b', 'a/c', '%', 'ä', '%2F']) {
+        const list = await b.list({ prefix });
+        expect(list.map((state) => state.name)).toEqual(names.filter((each) => each.startsWith(prefix)).toSorted());
+      }
+    });
+
+    test('is read in pages, which tear no queue', async () => {
+      const { lease } = await port.grantLease(60);
+      const pad = (number: number) => String(number).padStart(4, '0');
+      const names = Array.from({ length: 700 }, (_, number) => `seat/${pad(number)}`);
+      await putAll(
+        names.map((each) => ticketKey(a.keyPrefix(each), lease, 0)),
+        lease,
+      );
+      const line = (lock: string, length: number) =>
+        Array.from({ length }, (_, number) => ticketKey(a.keyPrefix(lock), lease, 1 + number));
+      // The one lies over the end of the first page, the other is longer than any page.
+      await putAll(line('seat/0498', 10), lease);
+      await putAll(line('seat/0600', 600), lease);
+      const list = await a.list();
+      expect(list.map((state) => state.name)).toEqual(names);
+      const waiters = list
+        .filter((state) => state.waiters.length > 0)
+        .map((state) => [state.name, state.waiters.length]);
+      expect(waiters).toEqual([
+        ['seat/0498', 10],
+        ['seat/0600', 600],
+      ]);
+    });
+
+    test.each([['seat/'], [{ prefixes: 'a' }], [{ prefix: 7 }], [null]])('refuses %o', async (given) => {
+      await expect(a.list(given as object)).rejects.toMatchObject({ code: 'LOCK_USAGE', reason: 'option' });
+    });
+  });
+
+  describe('a release by force', () => {
+    test('gives the lock to the next one, and its holder is told', async () => {
+      const short = backend.service({ ttl: 2_000 });
+      const lock = await short.acquire('a/b');
+      const next = b.acquire('a/b');
+      await waiting('a/b', 1);
+      expect(await a.forceRelease('a/b')).toBe(1);
+      expect((await next).held).toBe(true);
+      await eventually(() => expect(lock.signal.aborted).toBe(true));
+      expect(lock.signal.reason).toMatchObject({ code: 'LOCK_LOST', reason: 'force-released', lockName: 'a/b' });
+      expect(lock.held).toBe(false);
+    });
+
+    test('is told at once in this process, and those who came with the holder queue again', async () => {
+      const [lock, next] = [a.acquire('x'), a.acquire('x')];
+      await lock;
+      expect(await a.forceRelease('x')).toBe(1);
+      expect((await lock).held).toBe(false);
+      expect((await next).held).toBe(true);
+    });
+
+    test('of a lock that nobody has is none', async () => {
+      await a.acquire('x');
+      expect(await a.forceRelease('y')).toBe(0);
+      expect(tickets(await backend.keys())).toHaveLength(1);
+    });
+
+    test('ends all who hold it together, however many, and nobody else', async () => {
+      const shared = await queue('x', ...Array.from({ length: 150 }, () => Infinity), 1, Infinity);
+      expect(await a.forceRelease('x')).toBe(150);
+      const { holders, waiters } = await a.inspect('x');
+      expect([...holders, ...waiters].map(({ key }) => key)).toEqual(shared.slice(150));
+    });
+
+    test('spares who has come under the same key, and ends the others of those who were seen', async () => {
+      const [first, second, third] = await queue('x', 3, 3, 3);
+      const { lease } = await port.grantLease(60);
+      class Late extends PortWrapper {
+        override async txn(...args: Parameters<EtcdPort['txn']>) {
+          if (args[0].success.some((op) => 'delete' in op)) {
+            await backend.delete(first!);
+            await backend.delete(second!);
+            await putAll([first!], lease);
+            this.txn = (...others) => this.inner.txn(...others);
+          }
+          return await this.inner.txn(...args);
+        }
+      }
+      const late = backend.service({}, (inner) => new Late(inner));
+      expect(await late.forceRelease('x')).toBe(1);
+      expect((await a.inspect('x')).holders.map(({ key }) => key)).toEqual([first]);
+      expect(tickets(await backend.keys())).not.toContain(third);
+    });
+
+    test('refuses a bad name', async () => {
+      await expect(a.forceRelease('')).rejects.toMatchObject({ code: 'LOCK_USAGE', reason: 'name' });
+    });
+  });
+
+  test.each([
+    { metadata: { tenant: 7 } },
+    { metadata: ['a'] },
+    { metadata: { text: 'x'.repeat(1_024) } },
+    { handler: '' },
+    { handler: 'a\nb' },
+    { handler: 'x'.repeat(257) },
+  ])('refuses to show %o', async (options) => {
+    const refused = {
+      code: 'LOCK_USAGE',
+      reason: 'option',
+      message: expect.stringContaining(Object.keys(options)[0]!),
+    };
+    await expect(a.acquire('x', options as object)).rejects.toMatchObject(refused);
+    expect(await backend.keys()).toEqual([]);
+  });
+});
