@@ -134,6 +134,48 @@ describe.each(BACKENDS)('looking at locks on %s', (name) => {
       expect(await count('mixed')).toEqual([1, 1]);
     });
 
+    test('tells readers apart, who hold it together, also those of one process', async () => {
+      const read = (service: LockService, tenant: string) =>
+        service.acquire('x', { mode: 'shared', metadata: { tenant } });
+      const readers = await Promise.all([read(a, '1'), read(a, '2'), read(b, '3')]);
+      const writer = b.acquire('x', { handler: 'Catalog.write' });
+      await waiting('x', 1);
+      for (const service of [a, b]) {
+        const { holders, waiters } = await service.inspect('x');
+        expect(holders.map(({ metadata }) => metadata?.tenant).toSorted()).toEqual(['1', '2', '3']);
+        expect(waiters).toMatchObject([{ handler: 'Catalog.write' }]);
+      }
+      await readers[0]!.release();
+      expect((await a.inspect('x')).holders.map(({ metadata }) => metadata?.tenant).toSorted()).toEqual(['2', '3']);
+      for (const reader of readers) await reader.release();
+      await (await writer).release();
+    });
+
+    test('shows who holds a lock with a limit, and all locks that were taken together', async () => {
+      const counted = await Promise.all([a, a, b].map((service) => service.acquire('x', { limit: 3 })));
+      const next = a.acquire('x', { limit: 3 });
+      await waiting('x', 1);
+      expect(await b.inspect('x').then(({ holders, waiters }) => [holders.length, waiters.length])).toEqual([3, 1]);
+      for (const lock of counted) await lock.release();
+      await (await next).release();
+      const both = await a.acquire(['y', 'z'], { metadata: { tenant: 'acme' } });
+      for (const { holders } of await b.list()) expect(holders).toMatchObject([{ metadata: { tenant: 'acme' } }]);
+      await both.release();
+    });
+
+    test('shows who keeps a lock taken after its release, and a release by force ends that', async () => {
+      const lock = await a.acquire('x', { minHold: 60_000, handler: 'Jobs.nightly' });
+      await lock.release();
+      for (const service of [a, b]) {
+        expect(await service.inspect('x')).toMatchObject({ holders: [{ handler: 'Jobs.nightly' }], waiters: [] });
+      }
+      const [holder] = (await b.inspect('x')).holders;
+      expect(await b.forceRelease('x')).toBe(1);
+      expect(await b.inspect('x')).toMatchObject({ holders: [] });
+      expect(await b.tryAcquire('x')).not.toBeNull();
+      await port.revokeLease(holder!.lease); // it would expire by itself, after the test
+    });
+
     test('a queue that is longer than a page is read to its end, in its order', async () => {
       const { lease } = await port.grantLease(60);
       const keys = Array.from({ length: 1_001 }, (_, number) => ticketKey(a.keyPrefix('long'), lease, 5_000 - number));
