@@ -9,6 +9,7 @@ const steps = [
   ['format', 'prettier', ['--check', '--log-level', 'warn', '.']],
   ['the package can be published', 'publint', ['--strict']],
   ['the package can be imported', 'attw', ['--pack', '.', '--profile', 'esm-only', '--format', 'ascii']],
+  ['the command runs as it is published', 'node', ['scripts/packed.mjs']],
   ['the documentation is true', 'node', ['scripts/docs.mjs', '--check']],
 ];
 

@@ -113,5 +113,5 @@ function addRun(command: Command): Command {
         .argParser(duration)
         .default(5_000, '5s'),
     )
-    .option('-q, --quiet', 'do not tell on standard error what is waited for');
+    .option('-q, --quiet', 'do not tell on standard error who has the lock');
 }

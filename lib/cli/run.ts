@@ -35,7 +35,9 @@ export async function run(name: string, command: readonly string[], flags: RunFl
   await using locks = openService(flags, { ttl, connectTimeout });
   await untilAborted(locks.connect(), signals.end);
   await using lock = await acquire(locks, name, command, flags, signals.end).catch((error: unknown) => {
-    throw error instanceof LockNotAcquiredError ? new Exit(flags.conflictExitCode, busy(error)) : error;
+    throw error instanceof LockNotAcquiredError
+      ? new Exit(flags.conflictExitCode, flags.quiet ? '' : busy(error))
+      : error;
   });
   signals.end.throwIfAborted();
   return await runUnder(lock, command, flags.killAfter, signals);

@@ -36,6 +36,12 @@ describe('a connection', () => {
     expect(auth).toEqual({ username: 'app', password: 'se:cret' });
   });
 
+  test('is refused without a password, and with a file that is not there', () => {
+    const refused = { exitCode: 64, message: expect.stringMatching(/^--user needs a password: set ETCDCTL_PASSWORD/) };
+    expect(() => connectionOf({ endpoints: 'a:1', user: 'app' })).toThrow(expect.objectContaining(refused));
+    expect(() => connectionOf({ endpoints: 'a:1', cacert: 'no-such-file' })).toThrow(/^--cacert: ENOENT/);
+  });
+
   test('takes a variable that is empty for one that is not there', () => {
     const flags = { endpoints: 'a:1', cacert: '', cert: '', key: '', user: '' };
     expect(Object.keys(connectionOf(flags)).toSorted()).toEqual(['hosts', 'namespace']);

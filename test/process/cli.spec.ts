@@ -40,9 +40,8 @@ const node = (onTerm = '') => [
 
 describe('looking', () => {
   test('at nothing says so', async () => {
-    const [list, json, state] = await Promise.all([answer('ls'), answer('ls', 'a/', '--json'), answer('inspect', 'a')]);
+    const [list, state] = await Promise.all([answer('ls'), answer('inspect', 'a')]);
     expect(list).toBe('No lock is held.\n');
-    expect(JSON.parse(json)).toEqual([]);
     expect(state).toBe('Nobody has the lock "a".\n');
   });
 
@@ -128,9 +127,11 @@ describe('run', () => {
   test('does not run the command when the lock is busy, and says who has it', async () => {
     await locks.acquire('x', { handler: 'Seats.book' });
     const run = (...flags: string[]) => cli('run', ...flags, 'x', '--', 'echo', 'ran');
-    const commands = [run('--nonblock'), run('-q', '--timeout', '200ms'), run('-n', '-E', '3')];
+    const commands = [run('--nonblock'), run('--timeout', '200ms'), run('-q', '-n', '-E', '3')];
     expect(await Promise.all(commands.map(({ ended }) => ended))).toEqual([75, 75, 3]);
-    for (const { stdout, stderr } of commands) {
+    const [, , quiet] = commands.map(({ stdout, stderr }) => stdout + stderr);
+    expect(quiet).toBe('');
+    for (const { stdout, stderr } of commands.slice(0, 2)) {
       expect(stdout).toBe('');
       expect(stderr).toMatch(/^nestjs-etcd-lock: The lock "x" is busy: .* It is held by .*\(Seats\.book\).*\n$/);
     }
@@ -206,9 +207,7 @@ describe('what cannot work', () => {
       [['run', 'x'], /missing required argument 'command'/],
       [['run', 'x', 'ls', '-la'], /unknown option '-la'/],
       [['run', '--timeout', 'soon', 'x', '--', 'ls'], /number of milliseconds, or 500ms, 30s, 5m, 1h/],
-      [['run', '--shared', '--limit', '3', 'x', '--', 'ls'], /Option "limit" must be left out with mode: 'shared'/],
       [['inspect', 'user/undefined'], /The name of a lock has the segment "undefined"/],
-      [['ls', '--user', 'app'], /--user needs a password/],
       [['lock'], /unknown command 'lock'/],
     ];
     const commands = cases.map(([args]) => cli(...args));
@@ -247,11 +246,8 @@ test('goes to an etcd with TLS and users, with the options and variables of etcd
   const env = { ETCDCTL_KEY: join(folder, 'key'), ETCDCTL_PASSWORD: APP.password, NODE_NO_WARNINGS: '1' };
   const good = new Cli(['run', ...flags, '--user', APP.username, 'x', '--', 'echo', 'ran'], env);
   const bad = new Cli(['ls', ...flags], env);
-  const wrong = new Cli(['ls', ...flags], { ...env, ETCDCTL_USER: `${APP.username}:wrong` });
   expect(await good.ended, good.stderr).toBe(0);
   expect(good.stdout).toBe('ran\n');
-  expect(await Promise.all([bad.ended, wrong.ended])).toEqual([69, 69]);
+  expect(await bad.ended).toBe(69);
   expect(bad.stderr).toMatch(/^nestjs-etcd-lock: The locks cannot be listed: .*denies it/);
-  expect(wrong.stderr).toMatch(/refuses the login\. Check username and password/);
-  expect(wrong.stderr).not.toContain('wrong');
 });

@@ -36,6 +36,15 @@ test('only the port over etcd3 uses etcd3, gRPC and its policies', () => {
   expect(users.every((file) => file.startsWith('lib/etcd/'))).toBe(true);
 });
 
+test('whatever is imported is installed with the package', () => {
+  const manifest = JSON.parse(source('package.json')) as Record<'dependencies' | 'peerDependencies', object>;
+  const installed = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
+  for (const { from } of files.flatMap(imports)) {
+    const [name] = /^(@[^/]+\/)?[^/]+/.exec(from)!;
+    if (!/^(\.|node:)/.test(from)) expect(installed).toContain(name);
+  }
+});
+
 test('no file imports itself in a circle', () => {
   const path: string[] = [];
   const done = new Set<string>();

@@ -132,6 +132,26 @@ describe('with less than that', () => {
     await expect(locks.inspect('invoice/7')).rejects.toMatchObject(wanted);
   });
 
+  test('to read is enough to look, and not to take a lock away', async () => {
+    const root = new Etcd3({ hosts: etcd.endpoint, auth: ROOT });
+    const reader = { username: 'reader', password: 'reader-secret' };
+    const role = await root.role('reader').create();
+    await role.grant({ permission: 'Read', range: root.range({ prefix: 'locks/' }) });
+    await (await root.user(reader.username).create(reader.password)).addRole('reader');
+    root.close();
+    const lock = await (await connect(asApp())).acquire('in/x');
+    const looking = keep(new LockService({ hosts: etcd.endpoint, auth: reader }));
+    const state = await looking.inspect('in/x');
+    expect(state.holders).toMatchObject([{ key: lock.key }]);
+    expect(await looking.list()).toEqual([state]);
+    await expect(looking.forceRelease('in/x')).rejects.toMatchObject({ ...denied, lockName: 'in/x' });
+    const narrow = await connect(asApp());
+    expect(await narrow.list({ prefix: 'in' })).toEqual([state]);
+    const refused = { ...denied, lockName: undefined, message: expect.stringMatching(/^The locks cannot be listed: /) };
+    await expect(narrow.list()).rejects.toMatchObject(refused);
+    await lock.release();
+  });
+
   test('a name outside of the role harms none of those in the same transaction', async () => {
     const locks = await connect(asApp());
     for (let round = 0; round < 3; round++) {
