@@ -125,4 +125,50 @@ describe.skipIf(!etcdctl)('etcdctl lock', () => {
     }
     expect(granted).toEqual(line.map(({ name }) => name));
   });
+
+  test('waits for all readers, and is a writer to those who come after it', async () => {
+    const shared = { mode: 'shared' } as const;
+    const readers = [await locks.acquire('seat/7', shared), await locks.acquire('seat/7', shared)];
+    const theirs = etcdctlLock();
+    await inLine(3);
+    const after = locks.acquire('seat/7', shared);
+    await inLine(4);
+    expect(await locks.tryAcquire('seat/7', shared)).toBeNull();
+    await readers[0]!.release();
+    await inLine(3);
+    expect(theirs.key).toBeUndefined();
+    await readers[1]!.release();
+    await theirs.granted;
+    expect(locks.held()).toEqual([]);
+    await theirs.release();
+    expect((await after).held).toBe(true);
+  });
+
+  test('is alone also where a limit lets several in, before it and after it', async () => {
+    const two = { limit: 2 };
+    const theirs = etcdctlLock();
+    await theirs.granted;
+    const waits = [locks.acquire('seat/7', two), locks.acquire('seat/7', two)];
+    await inLine(3);
+    expect(await locks.tryAcquire('seat/7', two)).toBeNull();
+    await theirs.release();
+    const held = await Promise.all(waits);
+    const next = etcdctlLock();
+    await inLine(3);
+    await held[0]!.release();
+    await inLine(2);
+    expect(next.key).toBeUndefined();
+    await held[1]!.release();
+    await next.granted;
+  });
+
+  test('keeps those waiting who want several names, one of which it has', async () => {
+    const theirs = etcdctlLock();
+    await theirs.granted;
+    expect(await locks.tryAcquire(['seat/6', 'seat/7'])).toBeNull();
+    const both = locks.acquire(['seat/6', 'seat/7']);
+    await inLine(2);
+    await theirs.release();
+    expect((await both).held).toBe(true);
+  });
 });

@@ -112,4 +112,38 @@ describe.skipIf(!hasGo)('concurrency.Mutex of Go', () => {
     expect(granted).toEqual(line.map(({ name }) => name));
     expect(tokens).toEqual([...new Set(tokens)].toSorted((a, b) => (a < b ? -1 : 1)));
   });
+
+  test('is a writer among readers, and waits for all of them', async () => {
+    const shared = { mode: 'shared' } as const;
+    const readers = [await locks.acquire('seat/7', shared), await locks.acquire('seat/7', shared)];
+    expect(await goLock('try').outcome).toBe('locked');
+    const theirs = goLock();
+    await inLine(3);
+    const after = locks.acquire('seat/7', shared);
+    await inLine(4);
+    await readers[1]!.release();
+    await readers[0]!.release();
+    const token = ((await theirs.outcome) as bigint) << 16n;
+    for (const reader of readers) expect(reader.fencingToken).toBeLessThan(token);
+    expect(locks.held()).toEqual([]);
+    await theirs.release();
+    expect((await after).fencingToken).toBeGreaterThan(token);
+  });
+
+  test('is alone also where a limit lets several in, and keeps those waiting who want several names', async () => {
+    const held = [await locks.acquire('seat/7', { limit: 2 }), await locks.acquire('seat/7', { limit: 2 })];
+    expect(await goLock('try').outcome).toBe('locked');
+    const theirs = goLock();
+    await inLine(3);
+    await held[0]!.release();
+    expect(await locks.tryAcquire('seat/7', { limit: 2 })).toBeNull();
+    const both = locks.acquire(['seat/6', 'seat/7']);
+    await expect(both).rejects.toMatchObject({ code: 'LOCK_USAGE' }); // the other one is limited
+    await held[1]!.release();
+    await theirs.outcome;
+    const several = locks.acquire(['seat/6', 'seat/7']);
+    await inLine(2);
+    await theirs.release();
+    expect((await several).held).toBe(true);
+  });
 });

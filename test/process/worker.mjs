@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { LeaderElection, LockService } from 'nestjs-etcd-lock';
 import { createInterface } from 'node:readline';
 
-/** @import { Lock } from 'nestjs-etcd-lock' */
+/** @import { Lock, LockOptions } from 'nestjs-etcd-lock' */
 
 /**
  * A process that does with a lock what it is told on standard input, one JSON object a line, and reports on standard
@@ -23,10 +23,10 @@ const election = new LeaderElection(locks);
 /** @type {Map<string, Lock>} */
 const held = new Map();
 
-/** @type {Record<string, (args: { name: string, ms: number }) => unknown>} */
+/** @type {Record<string, (args: { name: string, ms: number, options?: LockOptions }) => unknown>} */
 const commands = {
-  async acquire({ name }) {
-    const lock = await locks.acquire(name, { waitTimeout: Infinity });
+  async acquire({ name, options }) {
+    const lock = await locks.acquire(name, { waitTimeout: Infinity, ...options });
     held.set(name, lock);
     lock.signal.addEventListener('abort', () => report({ lost: name, reason: lock.signal.reason.reason }));
     return { token: String(lock.fencingToken), revision: String(lock.revision) };

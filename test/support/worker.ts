@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { inject } from 'vitest';
+import type { LockOptions } from '../../lib/index.js';
 
 const SCRIPT = fileURLToPath(new URL('../process/worker.mjs', import.meta.url));
 
@@ -45,8 +46,9 @@ export class Worker {
     return await answer;
   }
 
-  async acquire(name: string): Promise<{ token: bigint; revision: bigint }> {
-    const { token, revision } = (await this.tell('acquire', { name })) as { token: string; revision: string };
+  async acquire(name: string, options: LockOptions = {}): Promise<{ token: bigint; revision: bigint }> {
+    const answer = await this.tell('acquire', { name, options });
+    const { token, revision } = answer as { token: string; revision: string };
     return { token: BigInt(token), revision: BigInt(revision) };
   }
 
