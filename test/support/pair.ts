@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect } from 'vitest';
-import type { Lock, LockService } from '../../lib/index.js';
+import type { EtcdLockModuleOptions, Lock, LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend, type BackendName } from './backend.js';
 import { eventually } from './eventually.js';
 
@@ -10,11 +10,11 @@ export class Pair {
   b!: LockService;
 
   /** To be made in a `describe`. */
-  constructor(name: BackendName) {
+  constructor(name: BackendName, options: EtcdLockModuleOptions = {}) {
     beforeEach(() => {
       this.backend = openBackend(name);
-      this.a = this.backend.service();
-      this.b = this.backend.service();
+      this.a = this.backend.service(options);
+      this.b = this.backend.service(options);
     });
     afterEach(() => this.backend.close());
   }
