@@ -57,7 +57,9 @@ export class Keep {
     await this.ticket.insist(async () => {
       const since = session.clock.now();
       const { lease, ttl } = await session.port.grantLease(Math.ceil((minHold + slack) / 1_000));
-      if (!(await this.#move(lease))) throw new EtcdError('unreachable', 'etcd has not said that it keeps the lock');
+      // That lease can have ended before the key has come to it, in a process that stood still.
+      if (!(await this.#move(lease).catch(ended)))
+        throw new EtcdError('unreachable', 'etcd has not said that it keeps the lock');
       const last = this.#lease;
       this.#lease = lease;
       this.#deadline = since + ttl * 1_000 - MARGIN;
@@ -124,4 +126,10 @@ export class Keep {
   async #revoke(lease: bigint | undefined): Promise<void> {
     if (lease !== undefined) await this.ticket.session.port.revokeLease(lease).catch(() => {});
   }
+}
+
+/** A move to a lease that is gone has not been made. */
+function ended(error: unknown): false {
+  if (error instanceof EtcdError && error.code === 'lease-not-found') return false;
+  throw error;
 }

@@ -71,7 +71,10 @@ export class Line implements IntakeLine {
     const { audit } = ticket.session;
     audit.delist(ticket);
     // Whoever deletes keys by hand may do it once more.
-    if (reason === 'force-released') audit.retire(ticket.key);
+    if (reason === 'force-released') {
+      audit.retire(ticket.key);
+      void ticket.keep?.end();
+    }
     this.#end(ticket, 'lost');
     const parties = [...ticket.waiters].map(({ party }) => party);
     this.intake.arrived.takeBack(ticket);

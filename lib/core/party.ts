@@ -1,3 +1,4 @@
+import { TicketGone } from './await-turn.js';
 import type { Hold } from './hold.js';
 import { HoldSet } from './hold-set.js';
 import type { Intake } from './intake.js';
@@ -60,9 +61,12 @@ export class Party {
 
   /** Puts all tickets. Never rejects: the waiters are told. */
   async put(session: Session, asking: Intake): Promise<void> {
-    const work = this.options.ifFree ? this.#try(session) : this.#put(session);
+    let done = (): void => {};
+    const work = new Promise<void>((resolve) => (done = resolve));
+    // Before anything else: he may be told at once, and the others would begin to put tickets by themselves.
     for (const { line } of this.#members) if (line.intake !== asking) line.intake.occupy(work);
-    await work;
+    await (this.options.ifFree ? this.#try(session) : this.#put(session));
+    done();
   }
 
   /** Somebody has lost his place, or the lock: all begin again. */
@@ -131,13 +135,17 @@ export class Party {
   async #complete(): Promise<void> {
     const { minHold = 0, maxHold = Infinity } = this.options;
     const holds = this.#members.map(({ hold }) => hold!);
-    if (minHold > 0) {
-      try {
-        await Promise.all(this.#members.map(({ line }, i) => line.prepare(holds[i]!.ticket, minHold)));
-      } catch (error) {
-        if (error instanceof Interrupted) return; // one is lost
-        return this.#end(() => this.#caller.reject(error));
+    try {
+      // Once more what took so long that it does not keep for long enough any more.
+      for (;;) {
+        const late = this.#members.filter(({ hold }) => minHold > 0 && !hold?.ticket.keep?.isReady);
+        if (late.length === 0) break;
+        await Promise.all(late.map(({ line, hold }) => prepare(line, hold!, minHold)));
+        if (this.#isOver || this.#isDisplaced || holds.some(({ held }) => !held)) return;
       }
+    } catch (error) {
+      if (error instanceof Interrupted) return; // one is lost
+      return this.#end(() => this.#caller.reject(error));
     }
     if (this.#isOver || this.#isDisplaced || holds.some(({ held }) => !held)) return;
     this.#isOver = true;
@@ -187,6 +195,17 @@ export class Party {
     this.#caller.stop();
     const left = this.#members.map(({ line, waiter, hold }) => (waiter ? line.withdraw(waiter) : hold?.release()));
     void Promise.all(left).then(tell);
+  }
+}
+
+/** Makes one of the locks ready to be kept taken. Rejects as {@link Line.prepare} does, and says itself if it is lost. */
+async function prepare(line: Line, { ticket }: Hold, minHold: number): Promise<void> {
+  try {
+    await line.prepare(ticket, minHold);
+  } catch (error) {
+    if (!(error instanceof TicketGone)) throw error;
+    if (!ticket.over.isSet) line.lost(ticket, 'force-released');
+    throw new Interrupted(ticket.over);
   }
 }
 
