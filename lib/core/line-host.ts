@@ -12,6 +12,8 @@ export interface LineHost {
   readonly owner: string;
   /** The number of the next caller. */
   nextArrival(): number;
+  /** The line of a lock; a new one if nobody is in it. */
+  lineOf(keyPrefix: string): Line;
   /** Nobody is in the line any more, and nothing of it is left in etcd. */
   emptied(line: Line): void;
 }

@@ -70,11 +70,9 @@ export class Line implements IntakeLine {
   lost(ticket: Ticket, reason: LossReason): void {
     const { audit } = ticket.session;
     audit.delist(ticket);
-    // Whoever deletes keys by hand may do it once more.
-    if (reason === 'force-released') {
-      audit.retire(ticket.key);
-      void ticket.keep?.end();
-    }
+    // Whoever deletes keys by hand may do it once more; and what keeps the lock taken may still be there.
+    if (reason === 'force-released' || ticket.keep) audit.retire(ticket.key);
+    if (reason === 'force-released') void ticket.keep?.end();
     this.#end(ticket, 'lost');
     const parties = [...ticket.waiters].map(({ party }) => party);
     this.intake.arrived.takeBack(ticket);

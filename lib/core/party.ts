@@ -14,7 +14,8 @@ import { Waiter, type Refusal, type WaitEnd, type WaitOptions } from './waiter.j
 
 /** One of the locks: where it is waited for, by whom until he is told, and what he got. */
 interface Member {
-  readonly line: Line;
+  readonly keyPrefix: string;
+  line: Line;
   waiter: Waiter | undefined;
   hold: Hold | undefined;
 }
@@ -39,14 +40,16 @@ export class Party {
 
   constructor(
     readonly host: LineHost,
-    lines: readonly Line[],
+    keyPrefixes: readonly string[],
     readonly options: WaitOptions,
     resolve: (outcome: HoldSet | Refusal) => void,
     reject: (error: unknown) => void,
   ) {
     this.#arrival = host.nextArrival();
     this.#caller = new Waiter(this.#arrival, host.clock.now(), options, resolve as Waiter['resolve'], reject);
-    this.#members = lines.map((line) => ({ line, waiter: undefined, hold: undefined }));
+    this.#members = keyPrefixes.map((keyPrefix) => {
+      return { keyPrefix, line: host.lineOf(keyPrefix), waiter: undefined, hold: undefined };
+    });
     for (const member of this.#members) this.#enter(member);
     this.#caller.listen(host.timeouts, (end) => this.#leave(end));
   }
@@ -88,6 +91,8 @@ export class Party {
     const reject = told((error: unknown) => this.#end(() => this.#caller.reject(error)));
     // Only the caller's wait is limited, and only the whole is held for a time.
     const options = { ...this.options, timeout: Infinity, signal: undefined, maxHold: Infinity, minHold: 0 };
+    // The line in which he had his lock may have been left by all meanwhile, and another one stand for it.
+    member.line = this.host.lineOf(member.keyPrefix);
     member.waiter = new Waiter(this.#arrival, this.#caller.since, options, resolve, reject, this);
     member.line.enter(member.waiter);
   }

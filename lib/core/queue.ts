@@ -113,16 +113,15 @@ export class LockQueue implements LineHost {
   #join(keyPrefix: string | readonly string[], wait: WaitOptions): Promise<Granted | Refusal> {
     if (wait.signal?.aborted) return Promise.reject(wait.signal.reason as Error);
     if (this.#isClosing) return Promise.reject(new EtcdError('closed', 'the lock service is being closed'));
-    if (typeof keyPrefix === 'string') return this.#line(keyPrefix).join(wait);
-    const lines = keyPrefix.map((each) => this.#line(each));
-    return new Promise((resolve, reject) => void new Party(this, lines, wait, resolve, reject));
+    if (typeof keyPrefix === 'string') return this.lineOf(keyPrefix).join(wait);
+    return new Promise((resolve, reject) => void new Party(this, keyPrefix, wait, resolve, reject));
   }
 
   #isFull(keyPrefix: string): boolean {
     return (this.#lines.get(keyPrefix)?.waiting ?? 0) >= this.options.maxWaiters;
   }
 
-  #line(keyPrefix: string): Line {
+  lineOf(keyPrefix: string): Line {
     let line = this.#lines.get(keyPrefix);
     if (!line) {
       line = new Line(this, keyPrefix);
