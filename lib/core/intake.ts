@@ -1,6 +1,6 @@
 import { Arrivals } from './arrivals.js';
 import type { Contact } from './contact.js';
-import { atMost, Interrupted, settled } from './latch.js';
+import { atMost, Interrupted, settled, type Ending } from './latch.js';
 import type { LineHost } from './line-host.js';
 import { isUnreachable, type EtcdError } from './port.js';
 import { putTickets } from './put-tickets.js';
@@ -48,10 +48,10 @@ export class Intake {
     queueMicrotask(() => void this.#run());
   }
 
-  /** Nobody else takes a ticket before that is done. It never rejects. */
-  occupy(work: Promise<void>): void {
+  /** Nobody else takes a ticket before that is done. */
+  occupy(done: Ending): void {
     this.#isRunning = true;
-    void work.then(() => this.#run());
+    done.on(() => void this.#run());
   }
 
   /** Never rejects: those who wait are told. */

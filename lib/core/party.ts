@@ -4,7 +4,7 @@ import { HoldSet } from './hold-set.js';
 import type { Intake } from './intake.js';
 import type { Line } from './line.js';
 import type { LineHost } from './line-host.js';
-import { Interrupted } from './latch.js';
+import { Interrupted, Latch } from './latch.js';
 import { putTickets } from './put-tickets.js';
 import type { Session } from './session.js';
 import type { Ticket } from './ticket.js';
@@ -64,12 +64,11 @@ export class Party {
 
   /** Puts all tickets. Never rejects: the waiters are told. */
   async put(session: Session, asking: Intake): Promise<void> {
-    let done = (): void => {};
-    const work = new Promise<void>((resolve) => (done = resolve));
+    const done = new Latch<void>();
     // Before anything else: he may be told at once, and the others would begin to put tickets by themselves.
-    for (const { line } of this.#members) if (line.intake !== asking) line.intake.occupy(work);
+    for (const { line } of this.#members) if (line.intake !== asking) line.intake.occupy(done);
     await (this.options.ifFree ? this.#try(session) : this.#put(session));
-    done();
+    done.set();
   }
 
   /** Somebody has lost his place, or the lock: all begin again. */
