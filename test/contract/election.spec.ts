@@ -128,20 +128,19 @@ describe.each(['etcd', 'memory'] as const)('an election on %s', (name) => {
     });
 
     test('tells the work to stop, waits for it, and is no loss', async () => {
-      const { work, end, started } = lasting();
-      a.campaign(work);
-      await started;
-      const [lock] = a.terms as [Lock];
+      const patient = candidate({ shutdownTimeout: 60_000 });
+      const { work, end } = lasting();
+      const lock = await patient.campaign(work).elected();
       await b.campaign().line(1);
-      const resigned = a.resign();
-      expect(a.isLeader).toBe(false);
+      const resigned = patient.resign();
+      expect(patient.isLeader).toBe(false);
       expect(lock.signal.reason).toMatchObject({ name: 'AbortError', message: expect.stringContaining('"x"') });
-      expect(lock.held).toBe(true);
-      expect(b.isLeader).toBe(false);
+      await c.campaign().line(2); // meanwhile nobody has moved up
+      expect([lock.held, b.isLeader]).toEqual([true, false]);
       end();
       await resigned;
       await b.elected();
-      expect(a.losses).toEqual([]);
+      expect(patient.losses).toEqual([]);
     });
 
     test('takes work that stops with the reason of the signal for no failure', async () => {
