@@ -1,16 +1,22 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { HeldLock, type Lock } from './lock.handle.js';
 
+/**
+ * A lock that is the current one somewhere, until the work under it is over. What was started meanwhile, and every promise
+ * of it, holds on to this and not to the lock: work that starts its successor would keep all locks that it ever had.
+ */
+interface Slot {
+  lock: Lock | undefined;
+}
+
 /** A lock, and those under which it was taken. */
 interface Frame {
-  readonly lock: Lock;
+  readonly slot: Slot;
   outer: Frame | undefined;
 }
 
 const frames = new AsyncLocalStorage<Frame>();
-
-/** Stand-ins for locks, in tests, that were given back: they do not note it themselves. */
-const releasedStandIns = new WeakSet<Lock>();
+const slots = new WeakMap<Lock, Slot>();
 
 /**
  * The lock under which this code runs: that of the innermost decorated method or `withLock` around it. Undefined
@@ -21,23 +27,24 @@ const releasedStandIns = new WeakSet<Lock>();
  * await sql`update seats set owner = ${owner}, token = ${currentLock()!.fencingToken} where …`;
  */
 export function currentLock(): Lock | undefined {
-  const lock = frames.getStore()?.lock;
-  return lock && !isReleased(lock) ? lock : undefined;
+  return lockIn(frames.getStore());
 }
 
 /** All locks under which this code runs, innermost first, without those that were given back. */
 export function currentLocks(): readonly Lock[] {
   const locks: Lock[] = [];
-  for (let frame = living(frames.getStore()); frame; frame = frame.outer) locks.push(frame.lock);
+  for (let frame = living(frames.getStore()); frame; frame = frame.outer) locks.push(lockIn(frame)!);
   return locks;
 }
 
 /** Calls `run` with `lock` as the current one. */
 export function within<T>(lock: Lock, run: () => T): T {
-  return frames.run({ lock, outer: living(frames.getStore()) }, run);
+  let slot = slots.get(lock);
+  if (!slot) slots.set(lock, (slot = { lock }));
+  return frames.run({ slot, outer: living(frames.getStore()) }, run);
 }
 
-/** Drops those that were given back: work that starts its successor again and again would drag along all of them. */
+/** Drops the frames of locks that were given back. */
 function living(frame: Frame | undefined): Frame | undefined {
   const first = skipReleased(frame);
   for (let each = first; each; each = each.outer) each.outer = skipReleased(each.outer);
@@ -45,17 +52,20 @@ function living(frame: Frame | undefined): Frame | undefined {
 }
 
 function skipReleased(frame: Frame | undefined): Frame | undefined {
-  while (frame && isReleased(frame.lock)) frame = frame.outer;
+  while (frame && !lockIn(frame)) frame = frame.outer;
   return frame;
 }
 
-function isReleased(lock: Lock): boolean {
-  return lock instanceof HeldLock ? lock.isReleased : releasedStandIns.has(lock);
+/** Undefined once it was given back, which can be done by hand as well. */
+function lockIn(frame: Frame | undefined): Lock | undefined {
+  const lock = frame?.slot.lock;
+  return lock instanceof HeldLock && lock.isReleased ? undefined : lock;
 }
 
 /** Ends the work under a lock. */
 export async function leave(lock: Lock): Promise<void> {
-  if (!(lock instanceof HeldLock)) releasedStandIns.add(lock);
+  const slot = slots.get(lock);
+  if (slot) slot.lock = undefined;
   await lock.release();
 }
 
