@@ -1,3 +1,4 @@
+import { filter, firstValueFrom } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PortWrapper } from '../../lib/core/port-wrapper.js';
 import { EtcdError, type EtcdPort, type WatchListener } from '../../lib/core/port.js';
@@ -62,6 +63,12 @@ describe.each(['etcd', 'memory'] as const)('observing an election on %s', (name)
     await keys(a.terms[0]!.key);
     expect(seen).toEqual((await b.locks.inspect('x')).holders);
     expect(seen[0]).toMatchObject({ revision, pid: process.pid });
+  });
+
+  test('shows what a candidate says of itself', async () => {
+    a.election.campaign('x', { metadata: { address: '10.0.0.1:3000' } });
+    const leaders = b.election.observe('x').pipe(filter((leader) => leader !== undefined));
+    expect((await firstValueFrom(leaders)).metadata).toEqual({ address: '10.0.0.1:3000' });
   });
 
   test('is not disturbed by those who come and go behind the leader', async () => {
