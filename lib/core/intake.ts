@@ -90,7 +90,7 @@ export class Intake {
     const { limit } = waiter;
     let leaving: Ticket | undefined;
     for (const ticket of this.line.tickets) {
-      if (disagree({ limit: ticket.limit, isForeign: false }, limit)) {
+      if (ticket.calls > 0 && disagree({ limit: ticket.limit, isForeign: false }, limit)) {
         return { refused: 'disagreement', limit: ticket.limit };
       }
       // Of his kind there may be others; what they leave behind him is seen in etcd.
