@@ -10,6 +10,8 @@ export interface Edit {
 export interface BrokenEngine {
   name: string;
   breaks: readonly number[];
+  /** The seed from which on it is looked for, if that is rare; default 1. */
+  from?: number;
   edits: readonly Edit[];
 }
 
@@ -17,7 +19,7 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
   {
     name: 'takes the lock when its predecessor is gone, without a look at those before that one',
     breaks: [1, 5],
-    edits: [{ file: 'await-turn.ts', find: '  if (!isHead) return;\n', replace: '' }],
+    edits: [{ file: 'await-turn.ts', find: '  if (!isNext) return;\n', replace: '' }],
   },
   {
     name: 'watches a key without reading it once the watch is in place',
@@ -147,7 +149,7 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
     name: 'leaves the ticket of a caller who has gone',
     breaks: [8, 9, 11, 14],
     edits: [
-      { file: 'line.ts', find: "if (isLast && ticket.isPut) void this.#discard(ticket, 'abandoned');", replace: '' },
+      { file: 'line.ts', find: "if (isLast && ticket.isPut) void this.discard(ticket, 'abandoned');", replace: '' },
     ],
   },
   {
@@ -160,9 +162,9 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
     breaks: [1, 5, 10],
     edits: [
       {
-        file: 'ticket.ts',
-        find: "this.ifFree ? [{ ...this.#queue, target: 'create', revision: 0n }] : []",
-        replace: '[]',
+        file: 'put-tickets.ts',
+        find: 'compare: ifFree ? [isFree(others, seen)] : [],',
+        replace: 'compare: [],',
       },
     ],
   },
@@ -176,10 +178,9 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
     breaks: [6],
     edits: [
       {
-        file: 'line.ts',
-        find: 'else await this.#putTicket(live, this.#arrived.takeTogether(), false);',
-        replace:
-          'else for (const one of this.#arrived.takeTogether()) void this.#putTicket(live, new Set([one]), false);',
+        file: 'intake.ts',
+        find: 'else await this.#put(this.take(live, this.arrived.takeTogether()));',
+        replace: 'else for (const one of this.arrived.takeTogether()) void this.#put(this.take(live, new Set([one])));',
       },
       {
         file: 'batch.ts',
@@ -196,12 +197,91 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
   {
     name: 'takes two of its own tickets for the first',
     breaks: [4],
+    from: 11_800,
     edits: [
       {
         file: 'line.ts',
-        find: "    if (holding) this.lost(holding.revision < ticket.revision ? holding : ticket, 'force-released');\n",
+        find: "    if (rival) this.lost(rival.revision < ticket.revision ? rival : ticket, 'force-released');\n",
         replace: '',
       },
     ],
+  },
+  {
+    name: 'lets a reader pass a writer who waits behind other readers',
+    breaks: [1, 5],
+    edits: [
+      {
+        file: 'turn.ts',
+        find: 'const others = before.filter(',
+        replace: 'const others = (limit === Infinity ? before.slice(0, 1) : before).filter(',
+      },
+    ],
+  },
+  {
+    name: 'lets a writer in when the last of the readers before it has gone',
+    breaks: [1, 5],
+    edits: [
+      {
+        file: 'turn.ts',
+        find: 'others.length === 1 && (limit === 1 || limit === Infinity)',
+        replace: 'limit === 1 || limit === Infinity',
+      },
+    ],
+  },
+  {
+    name: 'lets in one more than the limit',
+    breaks: [1],
+    edits: [
+      {
+        file: 'turn.ts',
+        find: 'if (before.length < limit) return',
+        replace: 'if (before.length < limit + Number(limit > 1)) return',
+      },
+    ],
+  },
+  {
+    name: 'puts the tickets of several names one after the other',
+    breaks: [9, 11],
+    edits: [
+      { file: 'party.ts', find: " } from './latch.js';", replace: ", sleep } from './latch.js';" },
+      {
+        file: 'party.ts',
+        find: '      seen = await putTickets(tickets, this.host.owner);\n',
+        replace:
+          '      seen = [];\n      for (const ticket of tickets) {\n        seen.push(...(await putTickets([ticket], this.host.owner)));\n        await sleep(session.clock, 300, session.lost);\n      }\n',
+      },
+    ],
+  },
+  {
+    name: 'does not tell that one of several locks is lost',
+    breaks: [1, 13],
+    edits: [
+      {
+        file: 'hold-set.ts',
+        find: '    for (const hold of places) hold.lost.on((reason) => this.#lose(reason));\n',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'has tokens for several names that the others do not know',
+    breaks: [4],
+    edits: [{ file: 'party.ts', find: '    for (const { line } of this.#members) line.raise(token);\n', replace: '' }],
+  },
+  {
+    name: 'forgets minHold when the lock is given back',
+    breaks: [15],
+    edits: [
+      {
+        file: 'line.ts',
+        find: 'if (ticket.over.isSet || ticket.isHolding) return undefined;',
+        replace: 'if (ticket.over.isSet || ticket.holds.size > 0) return undefined;',
+      },
+    ],
+  },
+  {
+    name: 'keeps the lock taken on the lease of its session',
+    breaks: [15],
+    edits: [{ file: 'keep.ts', find: 'this.#move(lease).catch(ended)', replace: 'this.#move(session.lease)' }],
   },
 ];

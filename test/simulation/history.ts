@@ -1,7 +1,16 @@
+import type { Wish } from './kinds.js';
+
+/** A place in a queue: a key, and its create revision. */
+export interface Standing {
+  readonly key: string;
+  readonly revision: bigint;
+}
+
 /** What an outside observer can see, in the order in which it happened. Revisions and tokens are those of etcd. */
 export type Event =
-  | { kind: 'called'; call: number; process: number; name: string; how: 'acquire' | 'try'; patience: number }
-  | { kind: 'granted'; call: number; lease: bigint; key: string; token: bigint }
+  | ({ kind: 'called'; call: number; process: number; how: 'acquire' | 'try'; patience: number } & Wish)
+  /** `places`: in the order of the names. */
+  | { kind: 'granted'; call: number; lease: bigint; places: readonly Standing[]; token: bigint }
   /** The signal of the lock has aborted. */
   | { kind: 'lost'; call: number; reason: string }
   /** The holder has asked for the release, and does not rely on the lock any more. */
@@ -18,8 +27,8 @@ export type Event =
   /** Something was done to etcd or to the network; `name`: the lock that nobody may write from now on. */
   | { kind: 'fault'; what: string; name?: string }
   | { kind: 'keep-alive'; process: number; lease: bigint }
-  /** `sent`: when the request was sent. */
-  | { kind: 'put'; key: string; lease: bigint; revision: bigint; sent: number; process: number }
+  /** `created`: the create revision; `sent`: when the request was sent. */
+  | { kind: 'put'; key: string; lease: bigint; revision: bigint; created: bigint; sent: number; process: number }
   | { kind: 'deleted'; key: string; revision: bigint; by: 'lease' | 'operator' }
   | { kind: 'deleted'; key: string; revision: bigint; by: 'process'; process: number; sent: number }
   | { kind: 'fenced'; process: number; lease: bigint; sent: number }

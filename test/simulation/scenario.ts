@@ -1,4 +1,5 @@
 import { Random } from '../support/random.js';
+import { drawKinds, type Kinds } from './kinds.js';
 import type { Weather } from './network.js';
 
 /** What one schedule consists of, drawn from its seed. Each leaves most faults out, so that rare ones meet. */
@@ -6,6 +7,7 @@ export interface Scenario {
   readonly seed: number;
   readonly processes: number;
   readonly names: readonly string[];
+  readonly kinds: Kinds;
   /** Milliseconds. */
   readonly ttl: number;
   /** The faults of the network. */
@@ -83,7 +85,7 @@ export function drawScenario(seed: number): Scenario {
   const slowest = random.pick([2, 5, 20, 60]);
   const ttl = random.pick([2_000, 3_000, 5_000]);
   const audits = isDeaf ? ttl / 3 : 0;
-  return {
+  const scenario = {
     seed,
     promptness: isCalm ? MESSAGES * slowest + audits + SLACK : Infinity,
     processes: random.pick([1, 2, 2, 3, 3]),
@@ -128,4 +130,6 @@ export function drawScenario(seed: number): Scenario {
       deny: often(0.1, 1),
     },
   };
+  const kinds = drawKinds(seed, scenario);
+  return { ...scenario, kinds, names: kinds.several > 0 ? ['a', 'b', 'c'] : scenario.names };
 }

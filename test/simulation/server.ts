@@ -1,6 +1,7 @@
 import { EtcdError, type LeaseGrant, type TxnRequest, type TxnResponse } from '../../lib/core/port.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
 import type { Entry, Event } from './history.js';
+import { readKey } from './kinds.js';
 import type { World } from './world.js';
 
 /** Who sends a request, and when he did. */
@@ -36,8 +37,8 @@ export class Server extends MemoryEtcd {
       for (const { type, key, modRevision: revision } of commit) {
         const { process, sent } = this.#sender;
         if (type === 'put') {
-          const lease = this.range({ key })[0]!.lease;
-          this.note({ kind: 'put', key, lease, revision, sent, process });
+          const { lease, createRevision: created } = this.range({ key })[0]!;
+          this.note({ kind: 'put', key, lease, revision, created, sent, process });
         } else if (this.#isByLease) {
           this.note({ kind: 'deleted', key, revision, by: 'lease' });
         } else if (process === OPERATOR.process) {
@@ -61,7 +62,7 @@ export class Server extends MemoryEtcd {
     if (this.isFull && puts.length > 0) {
       throw new EtcdError('no-space', 'etcdserver: mvcc: database space exceeded');
     }
-    const queues = puts.map(({ key }) => key.split('/').slice(0, -2).join('/'));
+    const queues = puts.map(({ key }) => readKey(key).name);
     if (puts.length > 1 && new Set(queues).size < queues.length) {
       this.note({ kind: 'bad-transaction', why: `two tickets for ${queues.join()}` });
     }

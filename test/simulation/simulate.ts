@@ -1,10 +1,11 @@
-import type { Hold } from '../../lib/core/hold.js';
+import type { Granted, Hold } from '../../lib/core/hold.js';
 import { EtcdError } from '../../lib/core/port.js';
 import { Random } from '../support/random.js';
 import { violations } from './checker.js';
 import { disturb } from './disturb.js';
 import { NAMESPACE, startEngine, type Engine } from './engine.js';
 import type { Event, History } from './history.js';
+import { drawWish, kindsOf } from './kinds.js';
 import { Machine } from './machine.js';
 import { Network } from './network.js';
 import { drawScenario, type Scenario } from './scenario.js';
@@ -17,7 +18,7 @@ export interface Process {
   readonly machine: Machine;
   readonly network: Network;
   readonly engine: Engine;
-  readonly holds: Map<number, Hold>;
+  readonly holds: Map<number, Granted>;
 }
 
 export interface Result {
@@ -28,6 +29,8 @@ export interface Result {
 
 /** Milliseconds in which every wait has to have ended once all faults are over. */
 const PATIENCE = 60_000;
+/** Milliseconds for which a lock can stay taken beyond what was asked for, when its holder is not there any more. */
+const LONGEST_KEEP = 7_000;
 /** Milliseconds in which everything has to be closed. */
 const CLOSING = 30_000;
 
@@ -46,6 +49,8 @@ export class Simulation {
   readonly world = new World();
   readonly server = new Server(this.world);
   readonly random: Random;
+  /** For what else the calls ask. */
+  readonly #wishes: Random;
   /** Those that live. */
   readonly processes: Process[];
   #started = 0;
@@ -55,6 +60,7 @@ export class Simulation {
 
   constructor(readonly scenario: Scenario) {
     this.random = new Random(~scenario.seed);
+    this.#wishes = kindsOf(~scenario.seed);
     this.processes = Array.from({ length: scenario.processes }, () => this.#start());
   }
 
@@ -80,7 +86,10 @@ export class Simulation {
     this.server.isFull = false;
     this.server.denied = '\0';
     await world.run(world.now + PATIENCE, isOver);
-    await world.run(world.now + scenario.ttl);
+    for (const call of this.#open.keys()) this.#left(`a call: ${call}`);
+    // What is kept taken although its session is over goes with its own lease.
+    const { minHolds, minHold } = scenario.kinds;
+    await world.run(world.now + scenario.ttl + (minHolds > 0 ? minHold + LONGEST_KEEP : 0));
     for (const key of this.#keys()) if (!key.includes('%s/')) this.#left(`a ticket: ${key}`);
     await this.#close();
   }
@@ -128,7 +137,7 @@ export class Simulation {
   #call(process: Process): void {
     const { random, scenario } = this;
     const call = this.#calls++;
-    const name = random.pick(scenario.names);
+    const wish = drawWish(this.#wishes, scenario.kinds, scenario.names, random.pick(scenario.names));
     const isTry = random.chance(scenario.tries);
     const isLeaving = random.chance(scenario.leaving);
     const timeout = isLeaving && random.chance(0.5) ? random.between(1, scenario.span) : Infinity;
@@ -148,15 +157,16 @@ export class Simulation {
     // Whoever calls does so when his process runs.
     process.machine.deliver(0, () => {
       const patience = isTry ? 5_000 : timeout;
-      this.note({ kind: 'called', call, process: process.number, name, how: isTry ? 'try' : 'acquire', patience });
-      const prefix = NAMESPACE + name;
-      const options = { timeout, signal: abort?.signal, maxHold };
+      this.note({ kind: 'called', call, process: process.number, how: isTry ? 'try' : 'acquire', patience, ...wish });
+      const { names, limit, minHold } = wish;
+      const prefix = names.length === 1 ? NAMESPACE + names[0]! : names.map((name) => NAMESPACE + name);
+      const options = { timeout, signal: abort?.signal, maxHold, limit, minHold };
       const { queue } = process.engine;
       const wait = isTry ? queue.tryAcquire(prefix, options) : queue.acquire(prefix, options);
       void wait
         .then(
           (outcome) =>
-            'refused' in outcome ? this.#refused(call, outcome.refused) : this.#use(call, process, outcome as Hold, ms),
+            'refused' in outcome ? this.#refused(call, outcome.refused) : this.#use(call, process, outcome, ms),
           (error: unknown) => this.#refused(call, error instanceof EtcdError ? error.code : String(error)),
         )
         .then(() => this.#open.delete(call));
@@ -167,10 +177,11 @@ export class Simulation {
     this.note({ kind: 'refused', call, why });
   }
 
-  async #use(call: number, process: Process, hold: Hold, ms: number): Promise<void> {
+  async #use(call: number, process: Process, hold: Granted, ms: number): Promise<void> {
     process.holds.set(call, hold);
-    const { lease } = hold.ticket.session;
-    this.note({ kind: 'granted', call, lease, key: hold.key, token: hold.fencingToken });
+    const { lease } = (hold.places[0] as Hold).ticket.session;
+    const places = hold.places.map(({ key, revision }) => ({ key, revision }));
+    this.note({ kind: 'granted', call, lease, places, token: hold.fencingToken });
     hold.lost.on((reason) => this.note({ kind: 'lost', call, reason }));
     await new Promise<void>((resolve) => void process.machine.after(ms, resolve));
     process.holds.delete(call);
