@@ -33,8 +33,8 @@ export function problemOfNames(names: unknown): string | undefined {
   return problem && `has a name in it that ${problem}`;
 }
 
-/** So many names go into one transaction of etcd by its default of `--max-txn-ops`, with two operations for each. */
-const MAX_NAMES = 60;
+/** So many names fit into one transaction of etcd by its default of `--max-txn-ops`, with up to three operations each. */
+const MAX_NAMES = 40;
 
 /** The key prefix of a lock, without the final `/`. Throws {@link LockUsageError} for a bad name. */
 export function keyPrefixOf(namespace: string, name: string): string {

@@ -94,7 +94,7 @@ export class LockService implements AsyncDisposable {
    * Waits in line for a lock, first come, first served, over all processes; or for several, all or none, in whatever
    * order they are named.
    *
-   * @param name up to 1024 bytes, no control characters; or up to 60 names, where one that stands there twice counts once
+   * @param name up to 1024 bytes, no control characters; or up to 40 names, where one that stands there twice counts once
    * @throws {LockNotAcquiredError} if it is not granted within `waitTimeout`
    * @throws {LockUsageError} for a bad name or option, another `limit` than others have, or a lock that this call holds
    * @throws {LockUnavailableError} if etcd does not answer

@@ -1,5 +1,5 @@
 import { TicketGone } from './await-turn.js';
-import { Interrupted, sleep } from './latch.js';
+import { Interrupted, Latch, sleep, type Ending } from './latch.js';
 import { EtcdError } from './port.js';
 import type { Ticket } from './ticket.js';
 
@@ -22,19 +22,25 @@ const RETRY_PAUSE = 200;
 export class Keep {
   /** The lock stays taken, also when nobody holds it. */
   isOn = false;
-  #lease: bigint | undefined;
+  /** The last one has the key, or shall have it; those before it may have it still. */
+  #leases: bigint[] = [];
   /** Until when the lease certainly exists. */
   #deadline = Infinity;
   /** For how long it is prepared, in milliseconds. */
   #minHold = 0;
   #stopTimer = (): void => {};
+  /** The key moves back, until this is set; and when that has ended. */
+  #enough = new Latch<void>();
+  #bringing: Promise<void> | undefined;
 
   constructor(
     readonly ticket: Ticket,
     /** The time has come, and nobody holds the lock. */
     readonly onOver: () => void,
   ) {
-    ticket.over.on(() => {
+    ticket.over.on((end) => {
+      // What is not to be kept any more, or was never granted, must not stand in the way of anybody.
+      if (end === 'lost' && !this.isOn) void this.end();
       this.isOn = false;
       this.#stopTimer();
     });
@@ -54,17 +60,20 @@ export class Keep {
   async prepare(minHold: number): Promise<void> {
     const { session } = this.ticket;
     const slack = Math.min(session.period, LONGEST_SLACK);
+    // The last holder worked for longer than he had to. What was sent for him must not come after what is sent now.
+    this.#enough.set();
+    await this.#bringing;
     await this.ticket.insist(async () => {
       const since = session.clock.now();
       const { lease, ttl } = await session.port.grantLease(Math.ceil((minHold + slack) / 1_000));
+      this.#leases.push(lease);
       // That lease can have ended before the key has come to it, in a process that stood still.
       if (!(await this.#move(lease).catch(ended)))
         throw new EtcdError('unreachable', 'etcd has not said that it keeps the lock');
-      const last = this.#lease;
-      this.#lease = lease;
       this.#deadline = since + ttl * 1_000 - MARGIN;
       this.#minHold = minHold;
-      await this.#revoke(last);
+      this.#stopTimer();
+      await this.#revoke(this.#leases.splice(0, this.#leases.length - 1));
     });
   }
 
@@ -76,7 +85,7 @@ export class Keep {
 
   /** Nothing is left of the key. */
   async end(): Promise<void> {
-    await this.#revoke(this.#lease);
+    await this.#revoke(this.#leases.splice(0));
   }
 
   #end(): void {
@@ -84,28 +93,28 @@ export class Keep {
     this.#minHold = 0;
     if (this.ticket.holds.size === 0) return this.onOver();
     this.#stopTimer = this.ticket.session.clock.after(this.remaining, () => this.ticket.lost('lease-expired'));
-    void this.#bringBack();
+    this.#enough = new Latch();
+    this.#bringing = this.#bringBack(this.#enough);
   }
 
-  /** Until it is done, or the lock is lost. Never rejects. */
-  async #bringBack(): Promise<void> {
+  /** Until it is done or not wanted any more, or the lock is lost. Never rejects. */
+  async #bringBack(enough: Ending): Promise<void> {
     const { ticket } = this;
     const { session, over } = ticket;
-    while (!over.isSet) {
+    for (let isBack = false; !isBack;) {
+      if (over.isSet || enough.isSet) return;
       try {
-        if (await this.#move(session.lease)) break;
+        isBack = await this.#move(session.lease);
       } catch (error) {
         if (error instanceof TicketGone && !over.isSet) return ticket.lost('force-released');
         if (error instanceof Interrupted) return;
       }
-      await sleep(session.clock, RETRY_PAUSE, over).catch(() => {});
+      if (!isBack) await sleep(session.clock, RETRY_PAUSE, over, enough).catch(() => {});
     }
     if (over.isSet) return;
-    const lease = this.#lease;
     this.#stopTimer();
-    this.#lease = undefined;
     this.#deadline = Infinity;
-    await this.#revoke(lease);
+    await this.end();
   }
 
   /** Says whether the key is on that lease now; if not, nobody knows. */
@@ -122,9 +131,9 @@ export class Keep {
     return found.lease === lease;
   }
 
-  /** It expires by itself if that cannot be done. */
-  async #revoke(lease: bigint | undefined): Promise<void> {
-    if (lease !== undefined) await this.ticket.session.port.revokeLease(lease).catch(() => {});
+  /** They expire by themselves if that cannot be done. */
+  async #revoke(leases: readonly bigint[]): Promise<void> {
+    await Promise.all(leases.map((lease) => this.ticket.session.port.revokeLease(lease).catch(() => {})));
   }
 }
 

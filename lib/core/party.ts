@@ -98,14 +98,14 @@ export class Party {
 
   /** Who does not wait is told at once what is in his way here. */
   async #try(session: Session): Promise<void> {
-    for (const { line, waiter } of this.#members) {
-      const obstacle = line.intake.obstacleOf(waiter!);
-      if (!obstacle) continue;
-      if ('refused' in obstacle) return line.tell(waiter!, () => waiter!.resolve(obstacle));
-      await line.intake.outlast(obstacle);
-      return;
-    }
-    await this.#put(session);
+    const obstacles = this.#members.flatMap(({ line, waiter }) => line.intake.obstacleOf(waiter!) ?? []);
+    const refusals = obstacles.filter((obstacle) => 'refused' in obstacle);
+    const refusal = refusals.find(({ refused }) => refused === 'disagreement') ?? refusals[0];
+    const leaving = obstacles.find((obstacle): obstacle is Ticket => !('refused' in obstacle));
+    const [{ line, waiter }] = this.#members as [Member];
+    if (refusal) line.tell(waiter!, () => waiter!.resolve(refusal));
+    else if (leaving) await line.intake.outlast(leaving);
+    else await this.#put(session);
   }
 
   async #put(session: Session): Promise<void> {
@@ -122,7 +122,10 @@ export class Party {
       await Promise.all(lines.map((line, i) => line.intake.notPut(tickets[i]!, error)));
       return;
     }
-    for (const [i, line] of lines.entries()) line.placed(tickets[i]!, seen[i]);
+    // He is told what he hears first: of another limit rather than of a lock that is busy.
+    const isWrong = (i: number): boolean => seen[i]?.state === 'disagreement';
+    const order = [...lines.keys()].toSorted((a, b) => Number(isWrong(b)) - Number(isWrong(a)));
+    for (const i of order) lines[i]!.placed(tickets[i]!, seen[i]);
   }
 
   #granted(member: Member, outcome: Hold | Refusal): void {

@@ -161,7 +161,7 @@ describe.each(SOME)('minHold on %s', (name) => {
   });
 
   test('an operator who deletes the key frees it at once', async () => {
-    const { key } = await flash(on.a, 'x', { minHold: 60_000 });
+    const { key } = await flash(on.a, 'x', { minHold: 4_000 });
     const wait = on.b.acquire('x');
     await on.queued('x', 1);
     await on.backend.delete(key);
