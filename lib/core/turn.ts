@@ -38,8 +38,9 @@ export function turn(queue: readonly Pick<KeyValue, 'key'>[], { keyPrefix, key: 
   const place = queue.findIndex(({ key }) => key === mine);
   if (place === -1) return { state: 'gone' };
   const before = queue.slice(0, place).map(({ key }) => ({ key, kind: kindOf(keyPrefix, key) }));
-  const other = before.find(({ kind }) => disagree(kind, limit));
-  if (other) return { state: 'disagreement', limit: other.kind.limit };
+  // The first one of ours says which limit counts; who does not agree with it is about to leave.
+  const first = before.find(({ kind }) => !kind.isForeign);
+  if (first && disagree(first.kind, limit)) return { state: 'disagreement', limit: first.kind.limit };
   const others = before.filter(({ kind }) => limit === 1 || kind.limit !== limit);
   const last = others.at(-1);
   if (last) {

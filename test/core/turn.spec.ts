@@ -64,6 +64,9 @@ test('who comes later with another limit is told of the one that counts', () => 
   expect(turnOf('w1 l31', 'l31')).toEqual({ state: 'disagreement', limit: 1 });
   expect(turnOf('r1 l31', 'l31')).toEqual({ state: 'disagreement', limit: Infinity });
   expect(turnOf('l31 l51', 'l31')).toEqual({ state: 'held' });
+  expect(turnOf('9 l31 l51', 'l51')).toEqual({ state: 'disagreement', limit: 3 });
+  // Somebody who is about to be told so is waited for like anybody.
+  expect(turnOf('l31 l51 l32', 'l32')).toEqual(waiting('l51', { isNext: false, isHead: false } as object));
   expect(disagree({ limit: 1, isForeign: true }, 3)).toBe(false);
   expect(disagree({ limit: 1, isForeign: false }, Infinity)).toBe(false);
 });
