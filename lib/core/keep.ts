@@ -63,7 +63,7 @@ export class Keep {
     // The last holder worked for longer than he had to. What was sent for him must not come after what is sent now.
     this.#enough.set();
     await this.#bringing;
-    await this.ticket.insist(async () => {
+    const ask = async (): Promise<void> => {
       const since = session.clock.now();
       const { lease, ttl } = await session.port.grantLease(Math.ceil((minHold + slack) / 1_000));
       this.#leases.push(lease);
@@ -74,7 +74,10 @@ export class Keep {
       this.#minHold = minHold;
       this.#stopTimer();
       await this.#revoke(this.#leases.splice(0, this.#leases.length - 1));
-    });
+    };
+    // Nobody has been told that he has the lock: what is over meanwhile must not stay taken.
+    const { over } = this.ticket;
+    await this.ticket.insist(() => ask().finally(() => (over.isSet ? this.end() : undefined)));
   }
 
   /** The lock is granted. */
