@@ -91,12 +91,19 @@ export class HeldLock implements Lock {
   /** Whether it was lost before it was given back. What comes afterwards is the matter of other handles. */
   #wasLost = false;
   #abort: AbortController | undefined;
+  /** Private, so that a lock can be printed and made into JSON. */
+  readonly #grant: Grant;
 
   constructor(
     readonly name: string,
-    readonly grant: Grant,
+    grant: Grant,
   ) {
+    this.#grant = grant;
     grant.handles.push(this);
+  }
+
+  get grant(): Grant {
+    return this.#grant;
   }
 
   get key(): string {
