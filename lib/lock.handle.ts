@@ -1,5 +1,5 @@
 import type { ComparatorBuilder } from 'etcd3';
-import type { Granted } from './core/hold.js';
+import type { Tenure } from './core/tenure.js';
 import { LockLostError, LockUsageError, reported } from './lock.errors.js';
 import { guarded } from './lock.guard.js';
 
@@ -69,7 +69,7 @@ export class Grant {
   readonly name: string | readonly string[];
 
   constructor(
-    readonly hold: Granted,
+    readonly hold: Tenure,
     /** Who asked for it. */
     readonly service: object,
     name: string | readonly string[],
@@ -164,7 +164,7 @@ export class HeldLock implements Lock {
     return this.release();
   }
 
-  get #hold(): Granted {
+  get #hold(): Tenure {
     return this.grant.hold;
   }
 

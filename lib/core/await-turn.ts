@@ -3,7 +3,7 @@ import { limitedRange } from './keys.js';
 import { firstOf } from './latch.js';
 import type { KeyValue } from './port.js';
 import type { Ticket } from './ticket.js';
-import type { Turn } from './turn.js';
+import { isCounted, type Turn } from './turn.js';
 
 /** Somebody has deleted the key of a ticket that waits. Its session lives, so it can queue again. */
 export class TicketGone extends Error {
@@ -59,8 +59,8 @@ async function takeOver(ticket: Ticket, local: Ticket): Promise<void> {
 
 /** Waits for another ticket of this process, whose turn comes first: of those that are counted, one counts for all. */
 async function outlast(ticket: Ticket, local: Ticket): Promise<void> {
-  const isCounted = ticket.limit > 1 && local.limit === ticket.limit;
-  await firstOf(isCounted ? [local.gone, local.turnCame] : [local.gone], ticket.over);
+  const isOneOfMany = isCounted(ticket.limit) && local.limit === ticket.limit;
+  await firstOf(isOneOfMany ? [local.gone, local.turnCame] : [local.gone], ticket.over);
 }
 
 /** Waits until the keys of others are gone, or enough of them. Nobody can come in between. */

@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { participant, type Participant } from './keys.js';
-import { Latch, sleep } from './latch.js';
-import { ATTEMPT_TIMEOUT, EtcdError, type KeyValue } from './port.js';
+import { Latch, sleep, until, type Ending } from './latch.js';
+import { ATTEMPT_TIMEOUT, EtcdError, isUnreachable, type KeyValue } from './port.js';
 
 /**
  * Pause after a failure of etcd; it doubles from the first one to the longest. That and the deadline of an attempt come
@@ -9,6 +9,24 @@ import { ATTEMPT_TIMEOUT, EtcdError, type KeyValue } from './port.js';
  */
 export const RETRY_PAUSE = 100;
 export const LONGEST_PAUSE = 1_000;
+
+/** Asks etcd until it answers, with growing pauses. Rejects when one of the endings comes first, or it is refused. */
+export async function insist<T>(
+  clock: Clock,
+  ask: () => Promise<T>,
+  failed: (error: EtcdError) => void,
+  ...endings: readonly Ending[]
+): Promise<T> {
+  for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    try {
+      return await until(ask(), ...endings);
+    } catch (error) {
+      if (!isUnreachable(error)) throw error;
+      failed(error);
+    }
+    await sleep(clock, pause, ...endings);
+  }
+}
 
 /**
  * What those who want the same lock know of etcd: whoever asks speaks for all. It tells an outage from a busy lock also

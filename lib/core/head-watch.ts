@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
-import { LONGEST_PAUSE, RETRY_PAUSE } from './contact.js';
-import { Latch, settled, sleep, until, type Ending } from './latch.js';
-import { isUnreachable, type EtcdPort, type KeyRange, type KeyValue, type WatchStream } from './port.js';
+import { insist, RETRY_PAUSE } from './contact.js';
+import { Latch, settled, sleep, type Ending } from './latch.js';
+import type { EtcdPort, KeyRange, KeyValue, WatchStream } from './port.js';
 
 /** A watch that tells that something has happened, and not what. */
 class NewsWatch {
@@ -84,16 +84,12 @@ async function readHead(
   known: KeyValue | undefined,
   endings: readonly Ending[],
 ): Promise<KeyValue | undefined> {
-  for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-    try {
-      const [same] = known ? (await until(port.range({ key: known.key }), ...endings)).kvs : [];
-      if (same && isSame(same, known)) return same;
-      return (await until(port.range({ ...queue, sort: 'oldest', limit: 1 }), ...endings)).kvs[0];
-    } catch (error) {
-      if (!isUnreachable(error)) throw error;
-    }
-    await sleep(clock, pause, ...endings);
-  }
+  const ask = async (): Promise<KeyValue | undefined> => {
+    const [same] = known ? (await port.range({ key: known.key })).kvs : [];
+    if (same && isSame(same, known)) return same;
+    return (await port.range({ ...queue, sort: 'oldest', limit: 1 })).kvs[0];
+  };
+  return await insist(clock, ask, () => {}, ...endings);
 }
 
 /** A client of Go uses the key of its session again: by its create revision it is another use. */

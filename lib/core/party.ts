@@ -8,7 +8,7 @@ import { Interrupted, Latch } from './latch.js';
 import { putTickets } from './put-tickets.js';
 import type { Session } from './session.js';
 import type { Ticket } from './ticket.js';
-import type { Token } from './token.js';
+import { higher } from './token.js';
 import type { Turn } from './turn.js';
 import { Waiter, type Refusal, type WaitEnd, type WaitOptions } from './waiter.js';
 
@@ -145,16 +145,15 @@ export class Party {
     try {
       // Once more what took so long that it does not keep for long enough any more.
       for (;;) {
+        if (this.#isOver || this.#isDisplaced || holds.some(({ held }) => !held)) return;
         const late = this.#members.filter(({ hold }) => minHold > 0 && !hold?.ticket.keep?.isReady);
         if (late.length === 0) break;
         await Promise.all(late.map(({ line, hold }) => prepare(line, hold!, minHold)));
-        if (this.#isOver || this.#isDisplaced || holds.some(({ held }) => !held)) return;
       }
     } catch (error) {
       if (error instanceof Interrupted) return; // one is lost
       return this.#end(() => this.#caller.reject(error));
     }
-    if (this.#isOver || this.#isDisplaced || holds.some(({ held }) => !held)) return;
     this.#isOver = true;
     this.#caller.stop();
     const token = holds.map((hold) => hold.token).reduce(higher);
@@ -214,8 +213,4 @@ async function prepare(line: Line, { ticket }: Hold, minHold: number): Promise<v
     if (!ticket.over.isSet) line.lost(ticket, 'force-released');
     throw new Interrupted(ticket.over);
   }
-}
-
-function higher(a: Token, b: Token): Token {
-  return a.revision > b.revision || (a.revision === b.revision && a.number >= b.number) ? a : b;
 }

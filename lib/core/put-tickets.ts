@@ -3,7 +3,7 @@ import { UnsettledWrite } from './guard.js';
 import { participant, ticketValue } from './keys.js';
 import { EtcdError, type Compare, type KeyRange, type OpResult, type TxnRequest, type TxnResponse } from './port.js';
 import type { Ticket } from './ticket.js';
-import { turn, type Turn } from './turn.js';
+import { isCounted, turn, type Turn } from './turn.js';
 
 /**
  * How many keys of the queue the put of a ticket reads. If there are fewer, these are all, and it is known whose turn it
@@ -20,9 +20,9 @@ type Request = Required<TxnRequest>;
  */
 export async function putTickets(tickets: readonly Ticket[], owner: string): Promise<(Turn | undefined)[]> {
   const [{ session, limit, ifFree }] = tickets as [Ticket];
-  const isCounted = ifFree && limit > 1 && limit < Infinity;
+  const isCountedFirst = ifFree && isCounted(limit);
   for (;;) {
-    const room = isCounted ? await roomFor(tickets) : undefined;
+    const room = isCountedFirst ? await roomFor(tickets) : undefined;
     if (room && room.seen === undefined) return room.turns;
     const request = together(tickets.map((ticket) => requestOf(ticket, owner, room?.seen)));
     const answer = await session.write(request).catch((error: unknown) => {
@@ -38,7 +38,7 @@ export async function putTickets(tickets: readonly Ticket[], owner: string): Pro
     const turns = tickets.map((ticket, i) => found(ticket, read, read.results.slice(i * each, (i + 1) * each)));
     if (tickets.some(({ isPut }) => isPut)) return turns;
     if (!answer) throw new EtcdError('unreachable', 'etcd did not answer, and did not take the request either');
-    if (!isCounted) return turns;
+    if (!isCountedFirst) return turns;
   }
 }
 

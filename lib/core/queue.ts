@@ -1,5 +1,4 @@
 import type { Clock } from './clock.js';
-import type { Granted } from './hold.js';
 import { atMost } from './latch.js';
 import type { LineHost } from './line-host.js';
 import { Line } from './line.js';
@@ -7,6 +6,7 @@ import { Party } from './party.js';
 import { EtcdError, type EtcdPort } from './port.js';
 import type { SessionKeeper } from './session-keeper.js';
 import type { Ticket } from './ticket.js';
+import type { Tenure } from './tenure.js';
 import { Timeouts } from './timeouts.js';
 import type { Refusal, WaitOptions } from './waiter.js';
 
@@ -64,7 +64,7 @@ export class LockQueue implements LineHost {
    * Waits in line for a lock, or for several different ones, all or none. Rejects with the signal's reason, or with an
    * {@link EtcdError}.
    */
-  acquire(keyPrefix: string | readonly string[], wait: WaitOptions): Promise<Granted | Refusal> {
+  acquire(keyPrefix: string | readonly string[], wait: WaitOptions): Promise<Tenure | Refusal> {
     const isFull =
       typeof keyPrefix === 'string' ? this.#isFull(keyPrefix) : keyPrefix.some((each) => this.#isFull(each));
     if (isFull) return Promise.resolve({ refused: 'queue-full' });
@@ -75,7 +75,7 @@ export class LockQueue implements LineHost {
   async tryAcquire(
     keyPrefix: string | readonly string[],
     options: Omit<WaitOptions, 'timeout'>,
-  ): Promise<Granted | Refusal> {
+  ): Promise<Tenure | Refusal> {
     const timeout = this.options.connectTimeout;
     const outcome = await this.#join(keyPrefix, { ...options, timeout, ifFree: true });
     // Who does not wait in line can only have waited for etcd.
@@ -110,7 +110,7 @@ export class LockQueue implements LineHost {
     if (this.#lines.get(line.keyPrefix) === line) this.#lines.delete(line.keyPrefix);
   }
 
-  #join(keyPrefix: string | readonly string[], wait: WaitOptions): Promise<Granted | Refusal> {
+  #join(keyPrefix: string | readonly string[], wait: WaitOptions): Promise<Tenure | Refusal> {
     if (wait.signal?.aborted) return Promise.reject(wait.signal.reason as Error);
     if (this.#isClosing) return Promise.reject(new EtcdError('closed', 'the lock service is being closed'));
     if (typeof keyPrefix === 'string') return this.lineOf(keyPrefix).join(wait);

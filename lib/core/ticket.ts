@@ -1,14 +1,14 @@
 import { readAbout } from './about.js';
 import type { Entry, LossReason } from './audit.js';
-import { LONGEST_PAUSE, RETRY_PAUSE, type Contact } from './contact.js';
+import { insist, type Contact } from './contact.js';
 import type { Hold } from './hold.js';
 import type { Keep } from './keep.js';
 import { participant, queueRange, writersRange, type Participant } from './keys.js';
-import { Latch, sleep, until } from './latch.js';
-import { isUnreachable, type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
+import { Latch } from './latch.js';
+import { type KeyRange, type KeyValue, type Op, type TxnResponse } from './port.js';
 import type { Session } from './session.js';
 import type { Timeouts } from './timeouts.js';
-import { turn, type Place, type Turn } from './turn.js';
+import { isCounted, turn, type Place, type Turn } from './turn.js';
 import type { Waiter } from './waiter.js';
 
 /** The callers of one lock in this process, as far as one of their tickets has to know them. */
@@ -175,8 +175,7 @@ export class Ticket implements Entry, Place {
 
   /** Whose turn is it? One consistent read of the first key, mine, and what can keep mine waiting. */
   async look(): Promise<Turn> {
-    const isCounted = this.limit > 1 && this.limit < Infinity;
-    const newest = isCounted ? {} : { sort: 'newest' as const, limit: 1 };
+    const newest = isCounted(this.limit) ? {} : { sort: 'newest' as const, limit: 1 };
     const before = { ...this.others, ...newest, keysOnly: true, maxCreateRevision: this.revision - 1n };
     const { header, results } = await this.read([{ range: before }, ...this.truth]);
     const head = results[1]?.[0];
@@ -191,19 +190,10 @@ export class Ticket implements Entry, Place {
 
   /** Asks etcd until it answers, or until the ticket is over. */
   async insist<T>(ask: () => Promise<T>): Promise<T> {
-    const { session, over } = this;
     const { contact } = this.line;
-    for (let pause = RETRY_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-      try {
-        const answer = await until(ask(), over);
-        contact.answered();
-        return answer;
-      } catch (error) {
-        if (!isUnreachable(error)) throw error;
-        contact.failed(this, error);
-      }
-      await sleep(session.clock, pause, over);
-    }
+    const answer = await insist(this.session.clock, ask, (error) => contact.failed(this, error), this.over);
+    contact.answered();
+    return answer;
   }
 }
 

@@ -12,6 +12,10 @@ export function tokenValue({ revision, number }: Token): bigint {
   return (revision << SHIFT) + BigInt(number);
 }
 
+export function higher(a: Token, b: Token): Token {
+  return a.revision > b.revision || (a.revision === b.revision && a.number >= b.number) ? a : b;
+}
+
 /**
  * The tokens of one lock in this process. They grow from grant to grant, also where several share a revision; and the
  * revision is known at the grant, so that whoever gets the lock later from etcd, and a Go client among them, has seen a
@@ -30,10 +34,7 @@ export class Tokens {
   }
 
   /** The lock was granted together with another one, under a token of that. */
-  raise({ revision, number }: Token): void {
-    const last = this.#last;
-    if (revision > last.revision || (revision === last.revision && number > last.number)) {
-      this.#last = { revision, number };
-    }
+  raise(token: Token): void {
+    this.#last = higher(this.#last, token);
   }
 }

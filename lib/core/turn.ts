@@ -44,17 +44,22 @@ export function turn(queue: readonly Pick<KeyValue, 'key'>[], { keyPrefix, key: 
   const others = before.filter(({ kind }) => limit === 1 || kind.limit !== limit);
   const last = others.at(-1);
   if (last) {
-    const isNext = others.length === 1 && (limit === 1 || limit === Infinity);
+    const isNext = others.length === 1 && !isCounted(limit);
     return { state: 'waiting', ahead: [last.key], spare: 0, isNext, isHead: last.key === queue[0]!.key };
   }
   if (before.length < limit) return { state: 'held' };
   return { state: 'waiting', ahead: before.map(({ key }) => key), spare: limit - 1, isNext: true, isHead: false };
 }
 
+/** Whether those with this limit are counted: it is neither one of them alone nor all of them together. */
+export function isCounted(limit: number): boolean {
+  return limit > 1 && limit < Infinity;
+}
+
 /** Readers and writers go together, and what Go and etcdctl write has to be waited for; all others have to agree. */
 export function disagree(other: { limit: number; isForeign: boolean }, limit: number): boolean {
   if (other.isForeign || other.limit === limit) return false;
-  return (other.limit !== 1 && other.limit !== Infinity) || (limit !== 1 && limit !== Infinity);
+  return isCounted(other.limit) || isCounted(limit);
 }
 
 /** How many of the first tickets in a queue hold the lock. */

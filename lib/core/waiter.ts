@@ -5,6 +5,7 @@ import type { Party } from './party.js';
 import { EtcdError } from './port.js';
 import type { Ticket } from './ticket.js';
 import type { Timeouts } from './timeouts.js';
+import { isCounted } from './turn.js';
 
 /** What ends a wait from outside. */
 export type WaitEnd = 'timeout' | 'aborted' | 'closed';
@@ -66,7 +67,7 @@ export class Waiter {
   /** Whether the two can share a ticket: they are served one after the other, or, as readers, at once. */
   goesWith(other: Waiter): boolean {
     const { limit, minHold } = this;
-    return limit === other.limit && (limit === 1 || limit === Infinity) && minHold === other.minHold;
+    return limit === other.limit && !isCounted(limit) && minHold === other.minHold;
   }
 
   /** From here on `leave` is called when something ends the wait from outside. */

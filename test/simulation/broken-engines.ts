@@ -258,7 +258,7 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
     edits: [
       {
         file: 'hold-set.ts',
-        find: '    for (const hold of places) hold.lost.on((reason) => this.#lose(reason));\n',
+        find: '    for (const hold of places) hold.lost.on((reason) => this.lose(reason));\n',
         replace: '',
       },
     ],

@@ -1,4 +1,5 @@
-import type { Granted, Hold } from '../../lib/core/hold.js';
+import type { Hold } from '../../lib/core/hold.js';
+import type { Tenure } from '../../lib/core/tenure.js';
 import { EtcdError } from '../../lib/core/port.js';
 import { Random } from '../support/random.js';
 import { violations } from './checker.js';
@@ -18,7 +19,7 @@ export interface Process {
   readonly machine: Machine;
   readonly network: Network;
   readonly engine: Engine;
-  readonly holds: Map<number, Granted>;
+  readonly holds: Map<number, Tenure>;
 }
 
 export interface Result {
@@ -177,7 +178,7 @@ export class Simulation {
     this.note({ kind: 'refused', call, why });
   }
 
-  async #use(call: number, process: Process, hold: Granted, ms: number): Promise<void> {
+  async #use(call: number, process: Process, hold: Tenure, ms: number): Promise<void> {
     process.holds.set(call, hold);
     const { lease } = (hold.places[0] as Hold).ticket.session;
     const places = hold.places.map(({ key, revision }) => ({ key, revision }));
