@@ -9,7 +9,7 @@ import { checkKey, keyOf, type AnyKey, type LockKey, type LockKeyFunction } from
 import { Instead, lockedObservable } from './lock.observable.js';
 import type { LockOptions } from './lock.options.js';
 import { LOCK_MARKS, marksOf, outsidePipeline, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
-import { checkOptions, checkUse, declaredReturn, isStream, nameOf } from './lock.usage.js';
+import { checkOptions, checkUse, declaredReturn, isStream, nameOf, wrapped } from './lock.usage.js';
 
 /** What a method gives that did not get its lock: called with the same object and arguments, and the error before them. */
 export type NotAcquiredHandler<S, A extends unknown[], R> = (this: S, error: LockNotAcquiredError, ...args: A) => R;
@@ -121,11 +121,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[], P extends 
     };
     const run = isStream(declaredReturn(target, property)) ? runStream : runAsync;
 
-    // A Proxy, because frameworks look at the name, the length and other properties of a method.
-    const wrapper = new Proxy(original, { apply: (_method, self: unknown, args: unknown[]) => run(call, self, args) });
-    for (const metadataKey of Reflect.getMetadataKeys(original)) {
-      Reflect.defineMetadata(metadataKey, Reflect.getMetadata(metadataKey, original), wrapper);
-    }
+    const wrapper = wrapped(original, (self, args) => run(call, self, args));
     Reflect.defineMetadata(LOCK_MARKS, [...marksOf(original), mark], wrapper);
     descriptor.value = wrapper as never;
     declareSlot(target as object, instance);

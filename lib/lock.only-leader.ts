@@ -5,7 +5,7 @@ import { problemOfName } from './lock.names.js';
 import { checkLockOptions } from './lock.options.js';
 import type { LockService } from './lock.service.js';
 import { checkInstance } from './lock.tokens.js';
-import { checkUse, declaredReturn, isStream, nameOf } from './lock.usage.js';
+import { checkUse, declaredReturn, isStream, nameOf, wrapped } from './lock.usage.js';
 
 /** What `@OnlyLeader` takes beside the name. */
 export interface OnlyLeaderOptions {
@@ -56,19 +56,13 @@ export function OnlyLeader(name: string, options: OnlyLeaderOptions = {}): OnlyL
     checkInstance(instance);
 
     const original = descriptor.value!;
-    // A Proxy, because frameworks look at the name, the length and other properties of a method.
-    const wrapper = new Proxy(original, {
-      apply: (_method, self: unknown, args: unknown[]) =>
-        run(
-          method,
-          () => termOf(serviceOf(self, instance, method, '@OnlyLeader'), name),
-          () => original.apply(self, args),
-        ),
-    });
-    for (const key of Reflect.getMetadataKeys(original)) {
-      Reflect.defineMetadata(key, Reflect.getMetadata(key, original), wrapper);
-    }
-    descriptor.value = wrapper;
+    descriptor.value = wrapped(original, (self, args) =>
+      run(
+        method,
+        () => termOf(serviceOf(self, instance, method, '@OnlyLeader'), name),
+        () => original.apply(self, args),
+      ),
+    );
     declareSlot(target, instance);
     Reflect.defineMetadata(ELECTIONS, [...electionsOf(target), { name, instance }], target);
   };

@@ -34,6 +34,21 @@ export function checkUse(
   if (!mayBeAsync(returns)) refuse('its return type is not a Promise or an Observable. Make it async.');
 }
 
+/**
+ * A method to stand in the place of another, with its metadata. A Proxy, because frameworks look at the name, the length
+ * and other properties of a method.
+ */
+export function wrapped<T extends (...args: any[]) => unknown>(
+  original: T,
+  apply: (self: unknown, args: unknown[]) => unknown,
+): T {
+  const wrapper = new Proxy(original, { apply: (_method, self: unknown, args: unknown[]) => apply(self, args) });
+  for (const key of Reflect.getMetadataKeys(original)) {
+    Reflect.defineMetadata(key, Reflect.getMetadata(key, original), wrapper);
+  }
+  return wrapper;
+}
+
 /** What TypeScript has noted down: undefined for no type or `void`, Object for an interface or a union. */
 export function declaredReturn(target: unknown, property: string | symbol): unknown {
   return Reflect.getMetadata('design:returntype', target as object, property);

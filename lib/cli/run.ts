@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { onAbort } from '../core/abort.js';
 import { LockNotAcquiredError } from '../lock.errors.js';
 import type { Lock } from '../lock.handle.js';
 import type { LockOptions } from '../lock.options.js';
@@ -92,11 +93,9 @@ async function runUnder(lock: Lock, command: readonly string[], grace: number, s
 }
 
 /** Rejects with the reason of the signal as soon as that is aborted. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const stop = new AbortController();
-  const aborted = new Promise<never>((_resolve, reject) =>
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { signal: stop.signal }),
-  );
-  signal.throwIfAborted();
-  return await Promise.race([work, aborted]).finally(() => stop.abort());
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = onAbort(signal, () => reject(signal.reason as Error));
+    void work.then(resolve, reject).finally(stop);
+  });
 }
