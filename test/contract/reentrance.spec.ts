@@ -1,27 +1,15 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { currentLock, LockLostError, LockUsageError, type Lock, type LockService } from '../../lib/index.js';
-import { BACKENDS, openBackend, tickets, type Backend } from '../support/backend.js';
+import { BACKENDS } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
+import { Pair } from '../support/pair.js';
 
 /** What becomes of a call that asks for the lock that it runs under already. */
 describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
-  let backend: Backend;
-  /** Two processes, as far as etcd can tell. */
-  let a: LockService;
-  let b: LockService;
+  const on = new Pair(name);
 
-  beforeEach(() => {
-    backend = openBackend(name);
-    a = backend.service();
-    b = backend.service();
-  });
-  afterEach(() => backend.close());
-
-  const held = async () => tickets(await backend.keys());
-  const queued = async (count: number) =>
-    await eventually(async () => expect((await a.inspect('x')).waiters).toHaveLength(count));
   const lose = async (lock: Lock) => {
-    await backend.port().revokeLease(BigInt(`0x${lock.key.split('/').at(-2)}`));
+    await on.revoke(lock);
     await eventually(() => expect(lock.held).toBe(false));
   };
   const reentrant = { reentrant: true };
@@ -33,50 +21,50 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
       ['tryAcquire', (service) => service.tryAcquire('x')],
       ['withLock', (service) => service.withLock('x', () => {}, { mode: 'shared' })],
     ])('is refused at once by %s', async (_what, ask) => {
-      const error = await a.withLock('x', async () => await ask(a).catch((reason: unknown) => reason));
+      const error = await on.a.withLock('x', async () => await ask(on.a).catch((reason: unknown) => reason));
       expect(error).toBeInstanceOf(LockUsageError);
       expect(error).toMatchObject({ code: 'LOCK_USAGE', reason: 'reentrant', lockName: 'x', status: 500 });
       expect((error as Error).message).toMatch(/^The lock "x" is held already by the call .* set reentrant: true/);
-      expect(await held()).toEqual([]);
+      expect(await on.tickets()).toEqual([]);
     });
 
     test('is refused below other locks as well', async () => {
-      const nested = a.withLock('x', () => a.withLock('y', () => a.withLock('x', () => {})));
+      const nested = on.a.withLock('x', () => on.a.withLock('y', () => on.a.withLock('x', () => {})));
       await expect(nested).rejects.toMatchObject({ reason: 'reentrant', lockName: 'x' });
     });
 
     test('is had once it was given back', async () => {
-      await a.withLock('x', async (lock) => {
+      await on.a.withLock('x', async (lock) => {
         await lock.release();
-        await a.withLock('x', (again) => expect(again.fencingToken).toBeGreaterThan(lock.fencingToken));
+        await on.a.withLock('x', (again) => expect(again.fencingToken).toBeGreaterThan(lock.fencingToken));
       });
     });
 
     test('is waited for once it was lost', async () => {
-      const result = a.withLock('x', async (lock) => {
+      const result = on.a.withLock('x', async (lock) => {
         await lose(lock);
-        await a.withLock('x', (again) => expect(again.fencingToken).toBeGreaterThan(lock.fencingToken));
+        await on.a.withLock('x', (again) => expect(again.fencingToken).toBeGreaterThan(lock.fencingToken));
       });
       await expect(result).rejects.toBeInstanceOf(LockLostError);
     });
 
     test('is busy, as for everybody, where another lock service has it', async () => {
-      const nested = a.withLock('x', () => b.acquire('x', { waitTimeout: 0, reentrant: true }));
+      const nested = on.a.withLock('x', () => on.b.acquire('x', { waitTimeout: 0, reentrant: true }));
       await expect(nested).rejects.toMatchObject({ code: 'LOCK_NOT_ACQUIRED', reason: 'busy' });
     });
 
     test('is another one for a call that only knows the handle', async () => {
-      const lock = await a.acquire('x');
-      expect(await a.tryAcquire('x')).toBeNull();
+      const lock = await on.a.acquire('x');
+      expect(await on.a.tryAcquire('x')).toBeNull();
       await lock.release();
     });
   });
 
   describe('with `reentrant`', () => {
     test('is the same one, and etcd hears nothing of it', async () => {
-      await a.withLock('x', async (outer) => {
-        const before = await backend.keys();
-        for (const ask of [() => a.acquire('x', reentrant), () => a.tryAcquire('x', reentrant)]) {
+      await on.a.withLock('x', async (outer) => {
+        const before = await on.backend.keys();
+        for (const ask of [() => on.a.acquire('x', reentrant), () => on.a.tryAcquire('x', reentrant)]) {
           const inner = (await ask())!;
           expect(inner).not.toBe(outer);
           const { key, revision, fencingToken } = outer;
@@ -84,18 +72,18 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
           expect(inner.remaining).toBeGreaterThan(0);
           await inner.release();
         }
-        await a.withLock('x', (inner) => expect(currentLock()).toBe(inner), reentrant);
+        await on.a.withLock('x', (inner) => expect(currentLock()).toBe(inner), reentrant);
         expect(currentLock()).toBe(outer);
         expect(outer.held).toBe(true);
-        expect(await backend.keys()).toEqual(before);
+        expect(await on.backend.keys()).toEqual(before);
       });
-      expect(await held()).toEqual([]);
+      expect(await on.tickets()).toEqual([]);
     });
 
     test('can be asked for again and again', async () => {
       const tokens: bigint[] = [];
       const recurse = async (depth: number): Promise<void> =>
-        await a.withLock(
+        await on.a.withLock(
           'x',
           async ({ fencingToken }) => {
             tokens.push(fencingToken);
@@ -106,27 +94,27 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
       await recurse(5);
       expect(tokens).toHaveLength(5);
       expect(new Set(tokens).size).toBe(1);
-      expect(await held()).toEqual([]);
+      expect(await on.tickets()).toEqual([]);
     });
 
     test('is given back with the last handle, in whatever order', async () => {
       let inner!: Lock;
-      await a.withLock('x', async () => {
-        inner = await a.acquire('x', reentrant);
+      await on.a.withLock('x', async () => {
+        inner = await on.a.acquire('x', reentrant);
       });
       expect(inner.held).toBe(true);
-      expect(a.held()).toEqual([inner]);
-      const next = b.acquire('x');
-      await queued(1);
+      expect(on.a.held()).toEqual([inner]);
+      const next = on.b.acquire('x');
+      await on.queued('x', 1);
       await inner.release();
       expect((await next).held).toBe(true);
-      expect(a.held()).toEqual([]);
+      expect(on.a.held()).toEqual([]);
     });
 
     test('counts each handle once', async () => {
-      await a.withLock('x', async (outer) => {
-        const inner = await a.acquire('x', reentrant);
-        expect(a.held()).toEqual([outer]);
+      await on.a.withLock('x', async (outer) => {
+        const inner = await on.a.acquire('x', reentrant);
+        expect(on.a.held()).toEqual([outer]);
         await Promise.all([inner.release(), inner.release()]);
         await inner.release();
         expect(inner).toMatchObject({ held: false, remaining: 0 });
@@ -143,40 +131,40 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
         await new Promise((resolve) => setImmediate(resolve));
         inside--;
       };
-      await Promise.all([1, 2, 3].map(() => a.withLock('x', work, reentrant)));
+      await Promise.all([1, 2, 3].map(() => on.a.withLock('x', work, reentrant)));
     });
 
     test('does not leak to work that outlives the call: that waits in line like everybody', async () => {
       let go!: () => void;
       let background!: Promise<bigint>;
-      const token = await a.withLock('x', async (outer) => {
+      const token = await on.a.withLock('x', async (outer) => {
         // Started two levels below, and each of them is over when it goes on.
-        await a.withLock(
+        await on.a.withLock(
           'x',
           () => {
-            const later = async () => await a.withLock('x', async ({ fencingToken }) => fencingToken, reentrant);
+            const later = async () => await on.a.withLock('x', async ({ fencingToken }) => fencingToken, reentrant);
             background = new Promise<void>((resolve) => (go = resolve)).then(later);
           },
           reentrant,
         );
         return outer.fencingToken;
       });
-      const other = await b.acquire('x');
+      const other = await on.b.acquire('x');
       go();
-      await queued(1);
+      await on.queued('x', 1);
       await other.release();
       expect(await background).toBeGreaterThan(other.fencingToken);
       expect(other.fencingToken).toBeGreaterThan(token);
     });
 
     test('has the lock of the outer call while that goes on, also in work that outlives the inner one', async () => {
-      await a.withLock('x', async (outer) => {
+      await on.a.withLock('x', async (outer) => {
         let go!: () => void;
         let background!: Promise<Lock>;
-        await a.withLock(
+        await on.a.withLock(
           'x',
           () => {
-            background = new Promise<void>((resolve) => (go = resolve)).then(() => a.acquire('x', reentrant));
+            background = new Promise<void>((resolve) => (go = resolve)).then(() => on.a.acquire('x', reentrant));
           },
           reentrant,
         );
@@ -187,23 +175,23 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
     });
 
     test('that was lost rejects with the loss', async () => {
-      const result = a.withLock('x', async (lock) => {
+      const result = on.a.withLock('x', async (lock) => {
         await lose(lock);
-        const error = await a.acquire('x', reentrant).catch((reason: unknown) => reason);
+        const error = await on.a.acquire('x', reentrant).catch((reason: unknown) => reason);
         expect(error).toBeInstanceOf(LockLostError);
         expect(error).toMatchObject({ reason: 'revoked', lockName: 'x' });
-        expect(await held()).toEqual([]);
+        expect(await on.tickets()).toEqual([]);
       });
       await expect(result).rejects.toBeInstanceOf(LockLostError);
     });
 
     test('tells its loss to all who have it, and to nobody who has given it back', async () => {
       let early!: Lock;
-      const result = a.withLock('x', async (outer) => {
-        early = await a.acquire('x', reentrant);
+      const result = on.a.withLock('x', async (outer) => {
+        early = await on.a.acquire('x', reentrant);
         expect(early.signal.aborted).toBe(false);
         await early.release();
-        const work = a.withLock('x', (inner) => lose(inner), reentrant);
+        const work = on.a.withLock('x', (inner) => lose(inner), reentrant);
         await expect(work).rejects.toMatchObject({ code: 'LOCK_LOST', reason: 'revoked' });
         expect(outer.signal.aborted).toBe(true);
       });
@@ -213,30 +201,30 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
     });
 
     test('may be read by who has it alone, and not the other way round', async () => {
-      const upgrade = a.withLock('x', () => a.acquire('x', reentrant), { mode: 'shared' });
+      const upgrade = on.a.withLock('x', () => on.a.acquire('x', reentrant), { mode: 'shared' });
       await expect(upgrade).rejects.toMatchObject({
         reason: 'reentrant',
         message: expect.stringContaining('as shared, and it cannot become exclusive'),
       });
-      await a.withLock('x', async (outer) => {
-        await using inner = await a.acquire('x', { ...reentrant, mode: 'shared' });
+      await on.a.withLock('x', async (outer) => {
+        await using inner = await on.a.acquire('x', { ...reentrant, mode: 'shared' });
         expect(inner.fencingToken).toBe(outer.fencingToken);
-        await expect(a.acquire('x', { ...reentrant, limit: 2 })).rejects.toThrow(/with another limit/);
+        await expect(on.a.acquire('x', { ...reentrant, limit: 2 })).rejects.toThrow(/with another limit/);
       });
     });
 
     test('is had for some or all of several names that were taken together, in whatever order', async () => {
-      await a.withLock(['x', 'y', 'z'], async ({ fencingToken }) => {
+      await on.a.withLock(['x', 'y', 'z'], async ({ fencingToken }) => {
         for (const names of ['y', ['z', 'x'], ['z', 'y', 'x', 'y']]) {
-          await using inner = await a.acquire(names, reentrant);
+          await using inner = await on.a.acquire(names, reentrant);
           expect(inner.fencingToken).toBe(fencingToken);
           expect(inner.name).toBe([...new Set([names].flat())].join(', '));
         }
-        const again = a.acquire(['z', 'x']);
+        const again = on.a.acquire(['z', 'x']);
         await expect(again).rejects.toThrow(/^The locks "z", "x" are held already by the call/);
-        expect(await held()).toHaveLength(3);
+        expect(await on.tickets()).toHaveLength(3);
       });
-      expect(await held()).toEqual([]);
+      expect(await on.tickets()).toEqual([]);
     });
 
     test('is refused together with others, because to wait for those now could be a deadlock', async () => {
@@ -245,25 +233,25 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
         lockName: 'x',
         message: expect.stringContaining('Ask for all of them at once'),
       };
-      await a.withLock('x', async () => {
-        await expect(a.acquire(['w', 'x'], reentrant)).rejects.toMatchObject(refused);
-        await a.withLock('y', () =>
-          expect(a.tryAcquire(['x', 'y'], reentrant)).rejects.toMatchObject({ reason: 'reentrant' }),
+      await on.a.withLock('x', async () => {
+        await expect(on.a.acquire(['w', 'x'], reentrant)).rejects.toMatchObject(refused);
+        await on.a.withLock('y', () =>
+          expect(on.a.tryAcquire(['x', 'y'], reentrant)).rejects.toMatchObject({ reason: 'reentrant' }),
         );
-        await expect(a.acquire(['w', 'x'])).rejects.toMatchObject({ reason: 'reentrant', lockName: 'x' });
+        await expect(on.a.acquire(['w', 'x'])).rejects.toMatchObject({ reason: 'reentrant', lockName: 'x' });
       });
     });
 
     test('shares one place with other holders where it is shared or limited', async () => {
       for (const options of [{ mode: 'shared' }, { limit: 2 }] as const) {
-        await a.withLock(
+        await on.a.withLock(
           'x',
           async (outer) => {
-            await using other = await b.acquire('x', { ...options, waitTimeout: 0 });
-            await using inner = await a.acquire('x', { ...options, reentrant: true });
+            await using other = await on.b.acquire('x', { ...options, waitTimeout: 0 });
+            await using inner = await on.a.acquire('x', { ...options, reentrant: true });
             expect(inner.key).toBe(outer.key);
             expect(other.held).toBe(true);
-            expect(await held()).toHaveLength(2);
+            expect(await on.tickets()).toHaveLength(2);
           },
           options,
         );
@@ -271,16 +259,16 @@ describe.each(BACKENDS)('a lock that is asked for again, on %s', (name) => {
     });
 
     test('heeds a signal that is aborted, and nothing else of what a wait would need', async () => {
-      await a.withLock('x', async () => {
+      await on.a.withLock('x', async () => {
         const reason = new Error('no longer needed');
-        await expect(a.acquire('x', { ...reentrant, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
-        a.stopWaiting();
-        await (await a.acquire('x', { ...reentrant, waitTimeout: 0, maxHold: 1 })).release();
+        await expect(on.a.acquire('x', { ...reentrant, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+        on.a.stopWaiting();
+        await (await on.a.acquire('x', { ...reentrant, waitTimeout: 0, maxHold: 1 })).release();
       });
     });
 
     test('keeps the service from being closed until the last handle is given back', async () => {
-      const service = backend.service({ shutdownTimeout: 10_000 });
+      const service = on.backend.service({ shutdownTimeout: 10_000 });
       let inner!: Lock;
       await service.withLock('x', async () => {
         inner = await service.acquire('x', reentrant);

@@ -1,9 +1,10 @@
 import { beforeEach, expect, test } from 'vitest';
 import { EtcdError } from '../../lib/core/port.js';
-import { LockService } from '../../lib/index.js';
-import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
-import { FaultPort, puts } from '../support/fault-port.js';
-import { calm, ManualClock } from '../support/manual-clock.js';
+import type { LockService } from '../../lib/index.js';
+import type { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
+import { openByHand } from '../support/by-hand.js';
+import { puts, type FaultPort } from '../support/fault-port.js';
+import { calm, type ManualClock } from '../support/manual-clock.js';
 
 /** What keeps a lock taken after its grant: a lease of its own for its key. */
 
@@ -13,13 +14,7 @@ let port: FaultPort;
 let locks: LockService;
 let other: LockService;
 beforeEach(async () => {
-  clock = new ManualClock();
-  etcd = new MemoryEtcd(clock);
-  port = new FaultPort(etcd.connect());
-  [locks, other] = [port, etcd.connect()].map(
-    (each) => new LockService({ shutdownTimeout: 0 }, { port: each, clock }),
-  ) as [LockService, LockService];
-  await Promise.all([locks.connect(), other.connect()]);
+  ({ clock, etcd, port, locks, other } = await openByHand());
 });
 
 const tickets = () => etcd.range({ key: 'locks/x/', end: 'locks/x0', sort: 'oldest' });

@@ -1,39 +1,13 @@
-import { randomUUID } from 'node:crypto';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { LockService } from '../../lib/index.js';
-import { eventually } from '../support/eventually.js';
-import { Worker } from '../support/worker.js';
+import { expect, test } from 'vitest';
+import { Crew } from '../support/crew.js';
+import type { Worker } from '../support/worker.js';
 
 /** What becomes of locks of several names, of readers, and of `minHold`, when real processes come to their end. */
 
 /** More than the TTL of the workers, so that the lock has to outlive the session; in milliseconds. */
 const MIN_HOLD = 3_000;
 
-let namespace: string;
-let locks: LockService;
-let workers: Worker[];
-
-beforeEach(() => {
-  namespace = `test/${randomUUID()}/`;
-  locks = new LockService({ hosts: inject('endpoints'), namespace, shutdownTimeout: 0, waitTimeout: Infinity });
-  workers = [];
-});
-afterEach(async () => {
-  for (const worker of workers) {
-    worker.signal('SIGKILL');
-    await worker.exited;
-  }
-  await locks.close();
-});
-
-const start = async () => {
-  const worker = await Worker.start(namespace);
-  workers.push(worker);
-  return worker;
-};
-
-const waiters = (name: string, count: number) =>
-  eventually(async () => expect((await locks.inspect(name)).waiters).toHaveLength(count));
+const crew = new Crew();
 
 test('a lock with minHold stays taken for that long when its process is killed, exits, or closes', async () => {
   const ends: Record<string, (worker: Worker) => Promise<void>> = {
@@ -45,11 +19,11 @@ test('a lock with minHold stays taken for that long when its process is killed, 
     },
   };
   const outcomes = Object.entries(ends).map(async ([name, end]) => {
-    const worker = await start();
+    const worker = await crew.start();
     const since = performance.now();
     const { token } = await worker.acquire(name, { minHold: MIN_HOLD });
-    const next = locks.acquire(name);
-    await waiters(name, 1);
+    const next = crew.locks.acquire(name);
+    await crew.waiters(name, 1);
     await end(worker);
     await worker.exited; // no process lives on for it
     expect(performance.now() - since, name).toBeLessThan(MIN_HOLD);
@@ -61,13 +35,18 @@ test('a lock with minHold stays taken for that long when its process is killed, 
 });
 
 test('the readers, places and several names of a killed process go to those who wait, after its TTL', async () => {
-  const worker = await start();
+  const worker = await crew.start();
   await worker.acquire('x', { mode: 'shared' });
   await worker.acquire('y', { limit: 2 });
   await worker.tell('acquire', { name: ['v', 'w'] });
-  const other = await locks.acquire('y', { limit: 2 });
-  const waits = [locks.acquire('x'), locks.acquire('y', { limit: 2 }), locks.acquire('v'), locks.acquire('w')];
-  for (const name of ['x', 'y', 'v', 'w']) await waiters(name, 1);
+  const other = await crew.locks.acquire('y', { limit: 2 });
+  const waits = [
+    crew.locks.acquire('x'),
+    crew.locks.acquire('y', { limit: 2 }),
+    crew.locks.acquire('v'),
+    crew.locks.acquire('w'),
+  ];
+  for (const name of ['x', 'y', 'v', 'w']) await crew.waiters(name, 1);
   worker.signal('SIGKILL');
   const granted = await Promise.all(waits);
   expect([other, ...granted].map(({ held }) => held)).toEqual([true, true, true, true, true]);

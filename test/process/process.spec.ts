@@ -1,12 +1,10 @@
 import { spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { LockService } from '../../lib/index.js';
+import { expect, inject, test } from 'vitest';
 import { freePort } from '../../scripts/etcd.mjs';
+import { Crew } from '../support/crew.js';
 import { etcdState } from '../support/etcd-state.mjs';
 import { eventually } from '../support/eventually.js';
-import { Worker } from '../support/worker.js';
 
 /** Locks of real processes that are killed, stopped, blocked, or come to their end. */
 
@@ -15,73 +13,50 @@ const TTL = 2_000;
 /** For a busy machine, and for etcd, which looks for leases that have ended twice a second. */
 const A_FEW_SECONDS = 4_000;
 
-let namespace: string;
-let locks: LockService;
-let workers: Worker[];
-
-beforeEach(() => {
-  namespace = `test/${randomUUID()}/`;
-  locks = new LockService({ hosts: inject('endpoints'), namespace, shutdownTimeout: 0, waitTimeout: Infinity });
-  workers = [];
-});
-afterEach(async () => {
-  for (const worker of workers) {
-    worker.signal('SIGKILL');
-    await worker.exited;
-  }
-  await locks.close();
-});
-
-const start = async () => {
-  const worker = await Worker.start(namespace);
-  workers.push(worker);
-  return worker;
-};
-const waiters = (count: number) =>
-  eventually(async () => expect((await locks.inspect('x')).waiters).toHaveLength(count));
+const crew = new Crew();
 
 test('a killed process loses its lock to the next in line, after its TTL', async () => {
-  const [first, second] = [await start(), await start()];
+  const [first, second] = [await crew.start(), await crew.start()];
   const { token } = await first.acquire('x');
-  expect((await locks.inspect('x')).holders[0]).toMatchObject({ pid: first.pid });
+  expect((await crew.locks.inspect('x')).holders[0]).toMatchObject({ pid: first.pid });
   const waiting = second.acquire('x');
-  await waiters(1);
+  await crew.waiters('x', 1);
   first.signal('SIGKILL');
   expect((await waiting).token).toBeGreaterThan(token);
 });
 
 test('a process that exits without close() loses its lock to the next in line, after its TTL', async () => {
-  const [first, second] = [await start(), await start()];
+  const [first, second] = [await crew.start(), await crew.start()];
   const { token } = await first.acquire('x');
-  const [holder] = (await locks.inspect('x')).holders;
+  const [holder] = (await crew.locks.inspect('x')).holders;
   const waiting = second.acquire('x');
-  await waiters(1);
+  await crew.waiters('x', 1);
   void first.tell('exit');
   expect(await first.exited).toEqual({ code: 0, signal: null });
   const since = performance.now();
   expect((await waiting).token).toBeGreaterThan(token);
   expect(performance.now() - since).toBeLessThan(TTL + A_FEW_SECONDS);
-  expect((await etcdState(inject('endpoints')[0]!, namespace)).keys).not.toContain(holder!.key);
+  expect((await etcdState(inject('endpoints')[0]!, crew.namespace)).keys).not.toContain(holder!.key);
 });
 
 test('a process that queued between two bursts of another is served between them', async () => {
-  const worker = await start();
+  const worker = await crew.start();
   const order: string[] = [];
   const tokens: bigint[] = [];
   const burst = (...names: string[]) =>
     names.map((name) =>
-      locks.withLock('x', ({ fencingToken }) => {
+      crew.locks.withLock('x', ({ fencingToken }) => {
         order.push(name);
         tokens.push(fencingToken);
       }),
     );
-  const first = await locks.acquire('x');
+  const first = await crew.locks.acquire('x');
   const before = burst('a', 'b', 'c');
-  await waiters(3);
+  await crew.waiters('x', 3);
   const between = worker.acquire('x');
-  await waiters(4);
+  await crew.waiters('x', 4);
   const after = burst('d', 'e');
-  await waiters(6);
+  await crew.waiters('x', 6);
   await first.release();
   await Promise.all(before);
   const { token } = await between;
@@ -94,23 +69,23 @@ test('a process that queued between two bursts of another is served between them
 });
 
 test('a killed process loses its place in the line as well', async () => {
-  const [first, second] = [await start(), await start()];
+  const [first, second] = [await crew.start(), await crew.start()];
   await first.acquire('x');
   second.acquire('x').catch(() => {});
-  await waiters(1);
-  const third = locks.acquire('x');
-  await waiters(2);
+  await crew.waiters('x', 1);
+  const third = crew.locks.acquire('x');
+  await crew.waiters('x', 2);
   second.signal('SIGKILL');
-  await waiters(1);
+  await crew.waiters('x', 1);
   await first.tell('release', { name: 'x' });
   expect((await third).held).toBe(true);
 });
 
 test('a process that was stopped for longer than its TTL knows at once that the lock is lost', async () => {
-  const worker = await start();
+  const worker = await crew.start();
   const { token } = await worker.acquire('x');
   worker.signal('SIGSTOP');
-  const lock = await locks.acquire('x');
+  const lock = await crew.locks.acquire('x');
   expect(lock.fencingToken).toBeGreaterThan(token);
   const held = worker.tell('held', { name: 'x' }); // the first thing it reads after it continues
   worker.signal('SIGCONT');
@@ -121,7 +96,7 @@ test('a process that was stopped for longer than its TTL knows at once that the 
 });
 
 test('a process that was stopped for a moment keeps its lock', async () => {
-  const worker = await start();
+  const worker = await crew.start();
   await worker.acquire('x');
   worker.signal('SIGSTOP');
   const held = worker.tell('held', { name: 'x' });
@@ -131,22 +106,22 @@ test('a process that was stopped for a moment keeps its lock', async () => {
 });
 
 test('a process whose event loop was blocked for longer than its TTL knows at once that the lock is lost', async () => {
-  const worker = await start();
+  const worker = await crew.start();
   await worker.acquire('x');
   expect(await worker.tell('block', { name: 'x', ms: 2_500 })).toBe(false);
   await eventually(() => expect(worker.losses).toEqual([{ lost: 'x', reason: 'lease-expired' }]));
 });
 
 test('a process ends by itself after close(), also with somebody waiting', async () => {
-  const worker = await start();
-  await locks.acquire('x');
+  const worker = await crew.start();
+  await crew.locks.acquire('x');
   await worker.acquire('y');
   worker.acquire('x').catch(() => {});
-  await waiters(1);
+  await crew.waiters('x', 1);
   await worker.tell('release', { name: 'y' });
   await worker.tell('close');
   expect(await worker.exited).toEqual({ code: 0, signal: null });
-  await waiters(0);
+  await crew.waiters('x', 0);
 });
 
 test('a process that could not connect ends by itself, with an error that says where it looked', async () => {
@@ -168,7 +143,7 @@ test('a process that could not connect ends by itself, with an error that says w
 
 test('a process that has used locks in all ways ends by itself, and has nothing left when its services are closed', async () => {
   const dead = `http://127.0.0.1:${await freePort()}`;
-  const env = { ...process.env, ENDPOINT: inject('endpoints')[0], DEAD: dead, NAMESPACE: namespace };
+  const env = { ...process.env, ENDPOINT: inject('endpoints')[0], DEAD: dead, NAMESPACE: crew.namespace };
   const script = fileURLToPath(new URL('uses.mjs', import.meta.url));
   const child = spawn(process.execPath, [script], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   let printedAt = 0;
@@ -193,5 +168,5 @@ test('a process that has used locks in all ways ends by itself, and has nothing 
     left: [],
     listeners: 0,
   });
-  expect((await etcdState(inject('endpoints')[0]!, namespace)).keys).toEqual([]);
+  expect((await etcdState(inject('endpoints')[0]!, crew.namespace)).keys).toEqual([]);
 });
