@@ -223,8 +223,8 @@ export const BROKEN_ENGINES: readonly BrokenEngine[] = [
     edits: [
       {
         file: 'turn.ts',
-        find: 'others.length === 1 && (limit === 1 || limit === Infinity)',
-        replace: 'limit === 1 || limit === Infinity',
+        find: 'others.length === 1 && !isCounted(limit)',
+        replace: '!isCounted(limit)',
       },
     ],
   },
