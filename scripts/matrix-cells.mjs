@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findProgram, getEtcd } from './etcd.mjs';
@@ -13,23 +13,13 @@ const CACHE = join(ROOT, '.cache');
 const ETCD = ['3.5.35', '3.6.16', '3.7.3'];
 /** Beside the one that runs this, which is to be the oldest that the package supports. */
 const NODE = ['22', '24'];
-/** The packages of the oldest Nest that the package supports, beside the one in package.json. */
-const NEST = {
-  '@nestjs/common': '^11.0.0',
-  '@nestjs/config': '^4.0.0',
-  '@nestjs/core': '^11.0.0',
-  '@nestjs/platform-express': '^11.0.0',
-  '@nestjs/platform-fastify': '^11.0.0',
-  '@nestjs/testing': '^11.0.0',
-};
-
 /**
  * One combination of versions. It differs from the first one, which is what `npm test` runs, in one thing only.
  * @typedef {object} Cell
  * @property {string} name
  * @property {string} [etcd] the version to build; else Debian's, or the one on PATH
  * @property {string} [node] the major version; else the one that runs this
- * @property {boolean} [oldNest]
+ * @property {'11'} [nest] the major version; else that of package.json
  */
 
 /** @type {Cell[]} */
@@ -37,13 +27,14 @@ export const CELLS = [
   { name: 'default' },
   ...ETCD.map((etcd) => ({ name: `etcd-${etcd.split('.').slice(0, 2).join('.')}`, etcd })),
   ...NODE.map((node) => ({ name: `node-${node}`, node })),
-  { name: 'nest-11', oldNest: true },
+  { name: 'nest-11', nest: '11' },
 ];
 
 /**
- * Where and how a cell runs.
+ * What a cell runs, and how.
  * @typedef {object} Place
- * @property {string} folder
+ * @property {string} project the tests, as vitest calls them
+ * @property {string} nest the folder with the packages of Nest
  * @property {string[]} node the command that starts Node
  * @property {NodeJS.ProcessEnv} env
  */
@@ -53,7 +44,7 @@ export const CELLS = [
  * @param {Cell} cell
  * @returns {Place | string} a string is the reason why it cannot run
  */
-export function prepare({ etcd, node, oldNest }) {
+export function prepare({ etcd, node, nest }) {
   const builtEtcd = etcd === undefined ? undefined : buildEtcd(etcd);
   if (builtEtcd?.problem) return builtEtcd.problem;
   // Also for a cell with an etcd of its own: what that lacks, such as etcdctl, is taken from Debian's.
@@ -68,21 +59,20 @@ export function prepare({ etcd, node, oldNest }) {
   const started = run(command, ['-v'], ROOT, env);
   if (started.problem) return started.problem;
 
-  const folder = oldNest ? join(CACHE, 'nest-11') : ROOT;
-  const installed = oldNest ? installNest(folder) : undefined;
-  if (installed) return installed;
-  const build = run(['npm'], ['run', '--silent', 'build:sample'], folder, env);
-  return build.problem ?? { folder, node: command, env };
+  const build = run(['npm'], ['run', '--silent', 'build:sample'], ROOT, env);
+  if (build.problem) return build.problem;
+  const packages = nest === undefined ? ROOT : join(ROOT, `test/nest-${nest}`);
+  return { project: `nest ${nest ?? '12'}`, nest: packages, node: command, env };
 }
 
 /**
  * The versions that a cell really runs.
  * @param {Place} place
  */
-export function versions({ folder, node, env }) {
-  const { version } = JSON.parse(readFileSync(join(folder, 'node_modules/@nestjs/core/package.json'), 'utf8'));
-  const etcd = run(['etcd'], ['--version'], folder, env).stdout;
-  return { etcd: etcd.match(/Version: (\S+)/)?.[1] ?? '?', node: run(node, ['-v'], folder, env).stdout, nest: version };
+export function versions({ nest, node, env }) {
+  const { version } = JSON.parse(readFileSync(join(nest, 'node_modules/@nestjs/core/package.json'), 'utf8'));
+  const etcd = run(['etcd'], ['--version'], ROOT, env).stdout;
+  return { etcd: etcd.match(/Version: (\S+)/)?.[1] ?? '?', node: run(node, ['-v'], ROOT, env).stdout, nest: version };
 }
 
 /**
@@ -109,28 +99,6 @@ function buildEtcd(version) {
     build('etcdctl', 'etcdctl');
   rmSync(work, { recursive: true, force: true });
   return { folder, problem };
-}
-
-/**
- * Copies the project, and installs it with the older Nest. Returns what went wrong, or undefined.
- * @param {string} folder
- */
-function installNest(folder) {
-  mkdirSync(folder, { recursive: true });
-  const own = ['node_modules', '.cache'];
-  for (const name of readdirSync(folder)) {
-    if (!own.includes(name)) rmSync(join(folder, name), { recursive: true });
-  }
-  for (const name of readdirSync(ROOT)) {
-    if (![...own, '.git', 'dist', 'bench'].includes(name)) {
-      cpSync(join(ROOT, name), join(folder, name), { recursive: true });
-    }
-  }
-  const file = join(folder, 'package.json');
-  const manifest = JSON.parse(readFileSync(file, 'utf8'));
-  manifest.devDependencies = { ...manifest.devDependencies, ...NEST };
-  writeFileSync(file, JSON.stringify(manifest, null, 2));
-  return run(['npm'], ['install', '--no-audit', '--no-fund', '--loglevel=error'], folder).problem;
 }
 
 /**

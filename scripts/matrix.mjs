@@ -96,10 +96,10 @@ async function runCell(cell, tests) {
  * @param {string} log
  * @returns {Promise<number>} its exit code
  */
-function vitest({ folder, node: [command = '', ...first], env }, more, log) {
-  const script = join(folder, 'node_modules/vitest/vitest.mjs');
-  const child = spawn(command, [...first, script, 'run', ...more], {
-    cwd: folder,
+function vitest({ project, node: [command = '', ...first], env }, more, log) {
+  const script = join(ROOT, 'node_modules/vitest/vitest.mjs');
+  const child = spawn(command, [...first, script, 'run', `--project=${project}`, ...more], {
+    cwd: ROOT,
     env: { ...env, NO_COLOR: '1', MEASURED: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
     shell: process.platform === 'win32',

@@ -1,4 +1,5 @@
 import { Global, Injectable, Module } from '@nestjs/common';
+import nest from '@nestjs/core/package.json' with { type: 'json' };
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { randomUUID } from 'node:crypto';
@@ -40,6 +41,10 @@ const works = async (service: LockService) => {
 class Injected {
   constructor(readonly locks: LockService) {}
 }
+
+test('all of this runs on the Nest that it is said to run on', () => {
+  expect(nest.version.split('.')[0]).toBe(inject('nest'));
+});
 
 describe('forRoot', () => {
   test('provides the lock service everywhere', async () => {
@@ -257,7 +262,7 @@ describe('the start fails', () => {
 
   test('when nobody listens at the address, and names it', async () => {
     const hosts = `http://127.0.0.1:${await freePort()}`;
-    const error = await failure({ hosts, connectTimeout: 200 });
+    const error = await failure({ hosts, connectTimeout: 1_500 });
     expect(error).toMatchObject({ name: 'LockUnavailableError', code: 'LOCK_UNAVAILABLE', reason: 'unreachable' });
     expect(error.message).toContain(`etcd does not answer at ${hosts}`);
     expect(error.message).toContain('ECONNREFUSED');

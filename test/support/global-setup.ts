@@ -7,6 +7,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The etcd that all tests share; each keeps to a namespace of its own, below `test/`. */
     endpoints: string[];
+    /** The major version of Nest that the tests run on. */
+    nest: string;
   }
 }
 
