@@ -1,33 +1,44 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
-import ts from 'typescript';
+import { brokenLinks, contents } from './docs-links.mjs';
+import { fullTable, shortTable } from './docs-options.mjs';
 
 /**
- * Keeps the documentation true: the table of options is made from the source, code blocks must compile against the
- * built package, and links within the repository must lead somewhere. `--check` changes nothing and fails instead.
+ * Keeps the documentation true: tables of options are made from the source and lists of contents from the headings,
+ * code blocks must compile against the built package, links within the repository must lead somewhere, also those to a
+ * heading, and every page and picture in docs must be reached by one. `--check` changes nothing and fails instead.
+ *
+ * What is made stands between two comments:
+ *
+ * - `<!-- contents -->` … `<!-- /contents -->`: links to the sections of the page
+ * - `<!-- options -->` … `<!-- /options -->`: the options of the module
+ * - `<!-- options: LockOptions -->` … `<!-- /options -->`: those of an interface, with their types
  */
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const check = process.argv.includes('--check');
-const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'sample-app/README.md', ...docs()].filter((page) =>
-  existsSync(join(root, page)),
-);
+const docs = filesIn('docs', '.md');
+const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'sample-app/README.md', 'bench/README.md', ...docs];
 /** @type {string[]} */
 const problems = [];
 
-await writeTable();
+for (const page of pages) await fillIn(page);
 compileBlocks();
-followLinks();
+problems.push(...brokenLinks(root, pages, [...docs, ...filesIn('docs/img', '.svg')], read));
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length === 0 ? 0 : 1;
 
-function docs() {
-  const folder = join(root, 'docs');
-  const files = existsSync(folder) ? readdirSync(folder) : [];
-  return files.filter((file) => file.endsWith('.md')).map((file) => `docs/${file}`);
+/**
+ * @param {string} folder
+ * @param {string} ending
+ */
+function filesIn(folder, ending) {
+  return readdirSync(join(root, folder))
+    .filter((file) => file.endsWith(ending))
+    .map((file) => `${folder}/${file}`);
 }
 
 /** @param {string} page */
@@ -35,32 +46,24 @@ function read(page) {
   return readFileSync(join(root, page), 'utf8');
 }
 
-/** The options of the module, as their comments in the source say. */
-function optionRows() {
-  const path = 'lib/lock.options.ts';
-  const source = ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true);
-  const options = source.statements.find(
-    (node) => ts.isInterfaceDeclaration(node) && node.name.text === 'EtcdLockModuleOptions',
+/**
+ * Renews what is made from elsewhere.
+ * @param {string} page
+ */
+async function fillIn(page) {
+  const path = join(root, page);
+  const text = read(page);
+  const renewed = text.replace(
+    /(<!-- (contents|options)(?:: (\w+))? -->)[\s\S]*?(<!-- \/\2 -->)/g,
+    (_all, before, kind, name, after) => {
+      const made = kind === 'contents' ? contents(text) : name ? fullTable(name) : shortTable();
+      return `${before}\n\n${made}\n\n${after}`;
+    },
   );
-  if (!options || !ts.isInterfaceDeclaration(options)) throw new Error(`no EtcdLockModuleOptions in ${path}`);
-  return options.members.map((member) => {
-    const doc = ts.getJSDocCommentsAndTags(member).find(ts.isJSDoc);
-    const text = ts.getTextOfJSDocComment(doc?.comment) ?? '';
-    const fallback = doc?.tags?.find((tag) => tag.tagName.text === 'default');
-    const value = ts.getTextOfJSDocComment(fallback?.comment) ?? '';
-    return `| \`${member.name?.getText()}\` | \`${value}\` | ${text.replaceAll('\n', ' ').trim()} |`;
-  });
-}
-
-async function writeTable() {
-  const path = join(root, 'README.md');
-  const page = read('README.md');
-  const table = ['| option | default | meaning |', '| --- | --- | --- |', ...optionRows()].join('\n');
-  const marked = /(<!-- options -->)[\s\S]*?(<!-- \/options -->)/;
-  const renewed = page.replace(marked, (_all, before, after) => `${before}\n\n${table}\n\n${after}`);
+  if (renewed === text) return;
   const fresh = await format(renewed, { ...(await resolveConfig(path)), filepath: path });
-  if (fresh === page) return;
-  if (check) problems.push('README.md: the table of options is out of date; run node scripts/docs.mjs');
+  if (fresh === text) return;
+  if (check) problems.push(`${page}: a table or the contents are out of date; run node scripts/docs.mjs`);
   else writeFileSync(path, fresh);
 }
 
@@ -83,14 +86,6 @@ function compileBlocks() {
     compilerOptions: { noUnusedLocals: false, noUnusedParameters: false },
   };
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config));
-  const { status, stdout } = spawnSync('tsc', ['-p', folder], { encoding: 'utf8' });
+  const { status, stdout } = spawnSync('tsc', ['-p', folder], { encoding: 'utf8', shell: process.platform === 'win32' });
   if (status !== 0) problems.push(stdout);
-}
-
-function followLinks() {
-  for (const page of pages) {
-    for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)#\s]+)[^)]*\)/g)) {
-      if (!existsSync(join(root, dirname(page), target ?? ''))) problems.push(`${page}: ${target} does not exist`);
-    }
-  }
 }
