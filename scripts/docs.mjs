@@ -86,6 +86,7 @@ function compileBlocks() {
     compilerOptions: { noUnusedLocals: false, noUnusedParameters: false },
   };
   writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config));
-  const { status, stdout } = spawnSync('tsc', ['-p', folder], { encoding: 'utf8', shell: process.platform === 'win32' });
+  const tsc = fileURLToPath(import.meta.resolve('typescript/bin/tsc'));
+  const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' });
   if (status !== 0) problems.push(stdout);
 }
