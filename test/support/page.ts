@@ -12,20 +12,11 @@ export function blockOf(page: string, name: string): string {
   return block;
 }
 
-/**
- * What a block of TypeScript exports. It gets the source of this package, and `edit` may change it, for what would take
- * too long as it stands there.
- */
-export async function importBlock<T>(page: string, name: string, edit = (code: string) => code): Promise<T> {
+/** What a block of TypeScript exports. */
+export async function importBlock<T>(page: string, name: string): Promise<T> {
   const folder = join(ROOT, '.cache/examples');
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${page.replaceAll('/', '-')}-${name}.ts`);
-  writeFileSync(file, edit(blockOf(page, name)).replaceAll(`'nestjs-etcd-lock'`, `'../../lib/index.js'`));
+  writeFileSync(file, blockOf(page, name));
   return (await import(file)) as T;
-}
-
-/** Replaces a text that has to be there. */
-export function replaced(code: string, text: string, by: string): string {
-  if (!code.includes(text)) throw new Error(`there is no ${text} in the block any more`);
-  return code.replace(text, by);
 }
