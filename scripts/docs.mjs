@@ -21,7 +21,15 @@ import { fullTable, shortTable } from './docs-options.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const check = process.argv.includes('--check');
 const docs = filesIn('docs', '.md');
-const pages = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'sample-app/README.md', 'bench/README.md', ...docs];
+const pages = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  'sample-app/README.md',
+  'bench/README.md',
+  'test/README.md',
+  ...docs,
+];
 /** @type {string[]} */
 const problems = [];
 
