@@ -1,6 +1,7 @@
 import { Batching } from './core/batching.js';
 import { SystemClock, type Clock } from './core/clock.js';
 import type { EtcdPort } from './core/port.js';
+import { RoundTrips } from './core/round-trips.js';
 import { WatchMux } from './core/watch-mux.js';
 import { Etcd3Port } from './etcd/etcd3-port.js';
 import type { ResolvedOptions } from './lock.options.js';
@@ -26,8 +27,8 @@ const PING_PERIOD = 600;
 export function openBackend(
   { hosts, credentials, auth, grpcOptions, ttl }: ResolvedOptions,
   { port, clock = new SystemClock(), batching = true, watchMux = true }: Backend,
-): { port: EtcdPort; clock: Clock } {
-  let opened =
+): { port: EtcdPort; clock: Clock; roundTrips: RoundTrips } {
+  const client =
     port ??
     new Etcd3Port({
       hosts,
@@ -35,8 +36,11 @@ export function openBackend(
       ...(auth && { auth }),
       ...(grpcOptions && { grpcOptions }),
     });
+  // Below all others, so that what goes to etcd together counts once.
+  const roundTrips = new RoundTrips(client, clock);
+  let opened: EtcdPort = roundTrips;
   const idlePeriod = ttl / PINGS_PER_TTL;
   if (watchMux) opened = new WatchMux(opened, clock, Math.min(PING_PERIOD, idlePeriod), idlePeriod);
   if (batching) opened = new Batching(opened, clock);
-  return { port: opened, clock };
+  return { port: opened, clock, roundTrips };
 }

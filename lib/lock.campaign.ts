@@ -4,6 +4,7 @@ import { atMost, firstOf, Latch, sleep, until } from './core/latch.js';
 import { LockUnavailableError, type LockLostError } from './lock.errors.js';
 import type { Lock } from './lock.handle.js';
 import { quietly, type Internals } from './lock.internals.js';
+import { ELECTION, TEMPLATE } from './lock.observation.js';
 import type { LockService } from './lock.service.js';
 import { Term } from './lock.term.js';
 
@@ -91,7 +92,7 @@ export class Campaign {
     for (let pause = RETRY_PAUSE; ; pause *= 2) {
       const { metadata } = this.options ?? {};
       try {
-        const options = { waitTimeout, maxHold: Infinity, signal, metadata };
+        const options = { waitTimeout, maxHold: Infinity, slowHold: Infinity, signal, metadata, [TEMPLATE]: ELECTION };
         return await quietly(() => this.locks.acquire(this.name, options));
       } catch (error) {
         if (this.#stopped.isSet || (error instanceof LockUnavailableError && error.reason === 'closed')) return;

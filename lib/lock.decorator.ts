@@ -6,6 +6,7 @@ import { LockNotAcquiredError, LockUsageError, reported } from './lock.errors.js
 import type { Lock } from './lock.handle.js';
 import { DistributedLockInterceptor } from './lock.interceptor.js';
 import { checkKey, keyOf, type AnyKey, type LockKey, type LockKeyFunction } from './lock.key.js';
+import { TEMPLATE } from './lock.observation.js';
 import { Instead, lockedObservable } from './lock.observable.js';
 import type { LockOptions } from './lock.options.js';
 import { LOCK_MARKS, marksOf, outsidePipeline, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
@@ -92,7 +93,10 @@ export function DistributedLock<S = any, A extends unknown[] = any[], P extends 
     checkKey(method, key);
     checkOptions(method, options);
     const { instance, onNotAcquired = 'throw', ...given } = options;
-    const lockOptions = { ...given, handler: given.handler ?? method };
+    const where = given.handler ?? method;
+    // A key that is always the same is its own template.
+    const template = typeof key === 'function' ? where : [key].flat().join(', ');
+    const lockOptions = { ...given, handler: where, [TEMPLATE]: template };
 
     const original = descriptor.value as unknown as AnyMethod;
     const isInnermost = marksOf(original).length === 0;

@@ -2,6 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { SystemClock, type Clock } from './core/clock.js';
 import { Latch } from './core/latch.js';
 import type { EtcdPort } from './core/port.js';
+import type { LockQueue } from './core/queue.js';
+import type { SessionKeeper } from './core/session-keeper.js';
+import type { Observation } from './lock.observation.js';
 import { DEFAULTS, type ResolvedOptions } from './lock.options.js';
 import type { LockService } from './lock.service.js';
 
@@ -11,6 +14,10 @@ export interface Internals {
   readonly port: EtcdPort | undefined;
   readonly clock: Clock;
   readonly options: ResolvedOptions;
+  /** Undefined like `port`, and so are the next two. */
+  readonly sessions: SessionKeeper | undefined;
+  readonly queue: LockQueue | undefined;
+  readonly observation: Observation | undefined;
   /** Set when the service begins to close. */
   readonly closing: Latch<void>;
 }
@@ -27,7 +34,8 @@ export function internalsOf(service: LockService): Internals {
 }
 
 function standIn(): Internals {
-  return { port: undefined, clock: new SystemClock(), options: DEFAULTS, closing: new Latch() };
+  const none = { port: undefined, sessions: undefined, queue: undefined, observation: undefined };
+  return { ...none, clock: new SystemClock(), options: DEFAULTS, closing: new Latch() };
 }
 
 const quiet = new AsyncLocalStorage<true>();

@@ -7,6 +7,7 @@ const NUMBERS: Record<string, { min: number; max: number; whole?: true }> = {
   waitTimeout: { min: 0, max: Infinity },
   maxHold: { min: 1, max: Infinity },
   minHold: { min: 0, max: 86_400_000 },
+  slowHold: { min: 1, max: Infinity },
   limit: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
   maxWaiters: { min: 1, max: Number.MAX_SAFE_INTEGER, whole: true },
   connectTimeout: { min: 1, max: Number.MAX_SAFE_INTEGER },

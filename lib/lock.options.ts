@@ -35,6 +35,12 @@ export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHand
    */
   maxHold?: number | undefined;
   /**
+   * A lock that has been held for this long is warned of, once, in the log, while it is still held: the work under it may
+   * hang. It counts from the grant, and ends nothing. `Infinity` switches it off.
+   * @default 60000
+   */
+  slowHold?: number | undefined;
+  /**
    * How many callers of this process may wait for one lock. Beyond it callers are refused at once.
    * @default 10000
    */
@@ -102,6 +108,8 @@ export interface LockOptions {
   signal?: AbortSignal | undefined;
   /** After this time, in milliseconds from the grant, the lock counts as lost and is released; default: that of the module. */
   maxHold?: number | undefined;
+  /** After this time, in milliseconds from the grant, the log warns that it is still held; default: that of the module. */
+  slowHold?: number | undefined;
 }
 
 type OptionsOfEtcd3 = 'credentials' | 'auth' | 'grpcOptions' | 'dialTimeout';
@@ -117,6 +125,7 @@ export const DEFAULTS: Readonly<ResolvedOptions> = Object.freeze({
   ttl: 15_000,
   waitTimeout: 10_000,
   maxHold: Infinity,
+  slowHold: 60_000,
   maxWaiters: 10_000,
   connectTimeout: 5_000,
   lazyConnect: false,
@@ -135,6 +144,7 @@ export const LOCK_OPTIONS: readonly string[] = [
   'signal',
   'maxHold',
   'minHold',
+  'slowHold',
   'reentrant',
   'metadata',
   'handler',
@@ -155,16 +165,17 @@ export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptio
 /** Fills in the defaults of the module for one acquisition. Throws like {@link resolveOptions}. */
 export function resolveLockOptions(
   given: LockOptions,
-  defaults: Pick<ResolvedOptions, 'waitTimeout' | 'maxHold'>,
+  defaults: Pick<ResolvedOptions, 'waitTimeout' | 'maxHold' | 'slowHold'>,
 ): ResolvedLockOptions {
   checkLockOptions(given);
   const { mode, waitTimeout: timeout = defaults.waitTimeout, maxHold = defaults.maxHold, minHold = 0, signal } = given;
+  const { slowHold = defaults.slowHold } = given;
   const limit = mode === 'shared' ? Infinity : (given.limit ?? 1);
-  return { timeout, signal, maxHold, minHold, limit, about: aboutCall(given) };
+  return { timeout, signal, maxHold, minHold, slowHold, limit, about: aboutCall(given) };
 }
 
-/** What the engine takes, with nothing left open; the limit of `shared` is Infinity. */
-export type ResolvedLockOptions = Required<Omit<WaitOptions, 'ifFree'>>;
+/** What the engine takes, with nothing left open, and `slowHold`; the limit of `shared` is Infinity. */
+export type ResolvedLockOptions = Required<Omit<WaitOptions, 'ifFree'>> & { slowHold: number };
 
 /** Throws {@link LockUsageError} for an option that does not exist or has a bad value. */
 export function checkLockOptions(given: LockOptions, known = LOCK_OPTIONS): void {

@@ -34,6 +34,12 @@ function limitInWords(limit: number): string {
   return limit === 1 ? 'limit 1 (exclusive)' : `limit ${limit}`;
 }
 
+/** Somebody has a lock for long, and has it still. */
+export function slowly(name: string, handler: string | undefined, ms: number): string {
+  const by = handler === undefined ? '' : ` by ${handler}`;
+  return `The lock "${name}" has been held${by} for ${ms} ms, and still is: the work under it may hang (slowHold).`;
+}
+
 /** etcd gives the lock to nobody. `name` is undefined while connecting; `failing` says it in other words. */
 export function unavailable(
   error: EtcdError,

@@ -2,16 +2,17 @@ import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
 import { Inspection, type LockState } from './core/inspection.js';
 import { ownerValue } from './core/keys.js';
-import { Latch, settled } from './core/latch.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
 import { LockQueue } from './core/queue.js';
 import { SessionKeeper } from './core/session-keeper.js';
 import { openBackend, type Backend } from './lock.backend.js';
 import { hold } from './lock.context.js';
 import { badOption, reported } from './lock.errors.js';
-import { Grant, HeldLock, type Lock } from './lock.handle.js';
+import { Grant, type Lock } from './lock.handle.js';
+import { HeldLocks } from './lock.held.js';
 import { expose, internalsOf, isQuiet } from './lock.internals.js';
 import { keyPrefixesOf, keyPrefixOf, labelOf, prefixOf } from './lock.names.js';
+import { Observation } from './lock.observation.js';
 import { refusal, unavailable } from './lock.outcome.js';
 import {
   resolveLockOptions,
@@ -32,12 +33,12 @@ import { reenter } from './lock.reentrance.js';
 export class LockService implements AsyncDisposable {
   readonly #options: ResolvedOptions;
   readonly #logger = new Logger('EtcdLock');
-  readonly #held = new Set<Grant>();
+  readonly #held: HeldLocks;
   readonly #port: EtcdPort;
   readonly #sessions: SessionKeeper;
   readonly #queue: LockQueue;
   readonly #inspection: Inspection;
-  #idle = new Latch<void>();
+  readonly #observation: Observation;
   #closing: Promise<void> | undefined;
 
   /**
@@ -49,13 +50,17 @@ export class LockService implements AsyncDisposable {
   constructor(options: EtcdLockModuleOptions = {}, backend: Backend = {}) {
     this.#options = resolveOptions(options);
     const { namespace, ttl, maxWaiters, connectTimeout } = this.#options;
-    const { port, clock } = openBackend(this.#options, backend);
+    const { port, clock, roundTrips } = openBackend(this.#options, backend);
     this.#port = port;
-    expose(this, { port, clock, options: this.#options });
     this.#sessions = new SessionKeeper(port, clock, { ttl, namespace });
     const owner = ownerValue(hostname(), process.pid);
     this.#queue = new LockQueue(port, clock, this.#sessions, { owner, maxWaiters, connectTimeout });
+    this.#held = new HeldLocks(this.#queue.timeouts, this.#logger);
     this.#inspection = new Inspection(port, namespace, (prefix, key) => this.#queue.ticket(prefix, key));
+    this.#observation = new Observation(roundTrips, this.#options, this.#queue);
+    this.#sessions.onLost = (reason) => this.#observation.sessionLost(reason);
+    const parts = { sessions: this.#sessions, queue: this.#queue, observation: this.#observation };
+    expose(this, { port, clock, options: this.#options, ...parts });
     if (ttl < SHORT_TTL) {
       this.#logger.warn(`ttl is ${ttl} ms. Below ${SHORT_TTL} the failure of an etcd leader can cost all locks.`);
     }
@@ -101,17 +106,7 @@ export class LockService implements AsyncDisposable {
    * @throws the reason of `options.signal` when that aborts the wait
    */
   acquire(name: string | readonly string[], options: LockOptions = {}): Promise<Lock> {
-    return this.#ask(name, () => {
-      const prefix = keyPrefixesOf(this.#options.namespace, name);
-      const asked = resolveLockOptions(options, this.#options);
-      const again = reenter(this, name, options, asked.limit);
-      if (again) return Promise.resolve(again);
-      const outcome = this.#queue[asked.timeout === 0 ? 'tryAcquire' : 'acquire'](prefix, asked);
-      return outcome.then((granted) => {
-        if ('refused' in granted) throw refusal(labelOf(name), granted, asked, this.#options);
-        return this.#keep(new Grant(granted, this, name, asked.limit));
-      });
-    });
+    return this.#ask(name, () => this.#take(name, options, false)) as Promise<Lock>;
   }
 
   /**
@@ -124,16 +119,7 @@ export class LockService implements AsyncDisposable {
    * @throws {LockUnavailableError} if etcd does not answer within `connectTimeout`
    */
   tryAcquire(name: string | readonly string[], options: LockOptions = {}): Promise<Lock | null> {
-    return this.#ask(name, async () => {
-      const prefix = keyPrefixesOf(this.#options.namespace, name);
-      const asked = resolveLockOptions(options, this.#options);
-      const again = reenter(this, name, options, asked.limit);
-      if (again) return again;
-      const outcome = await this.#queue.tryAcquire(prefix, asked);
-      if (!('refused' in outcome)) return this.#keep(new Grant(outcome, this, name, asked.limit));
-      if (outcome.refused === 'disagreement') throw refusal(labelOf(name), outcome, asked, this.#options);
-      return null;
-    });
+    return this.#ask(name, () => this.#take(name, options, true));
   }
 
   /**
@@ -173,7 +159,7 @@ export class LockService implements AsyncDisposable {
 
   /** The locks that this process holds, in the order of their grants. */
   held(): readonly Lock[] {
-    return [...this.#held].flatMap(({ handles: [lock] }) => (lock?.held ? [lock] : []));
+    return this.#held.list();
   }
 
   /**
@@ -208,12 +194,7 @@ export class LockService implements AsyncDisposable {
   async #close(): Promise<void> {
     this.stopWaiting();
     await this.#queue.close();
-    const held = this.held();
-    if (held.length > 0) {
-      this.#logger.log(`Waiting for ${held.length} held lock(s) before the session is closed`);
-      this.#idle = new Latch();
-      await settled(this.#idle, internalsOf(this).clock, this.#options.shutdownTimeout);
-    }
+    await this.#held.drain(internalsOf(this).clock, this.#options.shutdownTimeout);
     await this.#sessions.close();
     this.#port.close();
   }
@@ -231,15 +212,20 @@ export class LockService implements AsyncDisposable {
     }
   }
 
-  #keep(grant: Grant): Lock {
-    const lock = new HeldLock(labelOf(grant.name), grant);
-    this.#held.add(grant);
-    grant.hold.ended.on((how) => {
-      if (how === 'lost') this.#logger.error(`Lost the lock "${lock.name}" (${grant.hold.lost.value})`);
-      if (how === 'unconfirmed') this.#logger.warn(`etcd has not confirmed the release of the lock "${lock.name}" yet`);
-      this.#held.delete(grant);
-      if (this.#held.size === 0) this.#idle.set();
+  /** Null if it is busy and was only tried. */
+  #take(name: string | readonly string[], options: LockOptions, isTry: boolean): Promise<Lock | null> {
+    const prefix = keyPrefixesOf(this.#options.namespace, name);
+    const asked = resolveLockOptions(options, this.#options);
+    const again = reenter(this, name, options, asked.limit);
+    if (again) return Promise.resolve(again);
+    const outcome = this.#queue[isTry || asked.timeout === 0 ? 'tryAcquire' : 'acquire'](prefix, asked);
+    this.#observation.asked(outcome, name, prefix, options, asked);
+    return outcome.then((granted) => {
+      if (!('refused' in granted)) {
+        return this.#held.add(new Grant(granted, this, name, asked.limit), asked.slowHold, options.handler);
+      }
+      if (isTry && granted.refused !== 'disagreement') return null;
+      throw refusal(labelOf(name), granted, asked, this.#options);
     });
-    return lock;
   }
 }

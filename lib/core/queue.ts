@@ -1,5 +1,6 @@
 import type { Clock } from './clock.js';
 import { atMost } from './latch.js';
+import type { Participant } from './keys.js';
 import type { LineHost } from './line-host.js';
 import { Line } from './line.js';
 import { Party } from './party.js';
@@ -87,6 +88,23 @@ export class LockQueue implements LineHost {
   /** The ticket of this process with that key. */
   ticket(keyPrefix: string, key: string): Ticket | undefined {
     return this.#lines.get(keyPrefix)?.tickets.get(key);
+  }
+
+  /** How many wait in line for a lock, in this process; who waits for several counts in the line of each. */
+  get waiting(): number {
+    let waiting = 0;
+    for (const line of this.#lines.values()) waiting += line.waiting;
+    return waiting;
+  }
+
+  /** Who has the lock, as far as it is known here: one of ours, or whom {@link seen} tells. */
+  holderOf(keyPrefix: string): Participant | undefined {
+    return this.#lines.get(keyPrefix)?.busy.holder;
+  }
+
+  /** Of other processes, who had the lock when somebody of ours last looked, if there are any of ours. */
+  seen(keyPrefix: string): Participant | undefined {
+    return this.#lines.get(keyPrefix)?.contact.holder;
   }
 
   /** Tells all waiters that the end has come, and every caller from now on. */

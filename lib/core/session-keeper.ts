@@ -1,3 +1,4 @@
+import type { LossReason } from './audit.js';
 import type { Clock } from './clock.js';
 import { atMost, Interrupted, Latch, sleep, until } from './latch.js';
 import { EtcdError, isUnreachable, type EtcdPort } from './port.js';
@@ -11,6 +12,8 @@ const CONNECT_PAUSE = 100;
 
 /** Keeps one live session per process: opens it when it is first needed, and a new one after a loss. */
 export class SessionKeeper {
+  /** Told of each session that is lost, but not of the end of the last one. */
+  onLost: (reason: LossReason) => void = () => {};
   #session: Session | undefined;
   #opening: Promise<Session> | undefined;
   #closed = false;
@@ -64,6 +67,9 @@ export class SessionKeeper {
       throw new EtcdError('closed', 'the session has been closed');
     }
     this.#session = session;
+    session.lost.on((reason) => {
+      if (!this.#closed) this.onLost(reason);
+    });
     return session;
   }
 

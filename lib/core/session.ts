@@ -53,12 +53,13 @@ export class Session implements Guarded, Audited, Renewing {
     readonly lease: bigint,
     /** The TTL that etcd granted, in milliseconds; it may be more than what was asked for. */
     readonly ttl: number,
-    grantedSince: number,
+    /** When the lease was asked for, by the clock. */
+    readonly since: number,
     closing: Ending,
   ) {
     this.#guard = new Guard(this, namespace);
     this.audit = new Audit(this, new Set([this.#guard.key]));
-    this.#deadline = new Deadline(grantedSince, ttl - Math.max(LEAST_MARGIN, ttl * MARGIN));
+    this.#deadline = new Deadline(since, ttl - Math.max(LEAST_MARGIN, ttl * MARGIN));
     this.lost.on((reason) => {
       this.#revoking = this.#revoke(closing);
       this.audit.closeBooks(reason);

@@ -1,0 +1,102 @@
+import type { Clock } from './clock.js';
+import { PortWrapper } from './port-wrapper.js';
+import {
+  EtcdError,
+  type CallOptions,
+  type EtcdErrorCode,
+  type KeepAliveListener,
+  type KeepAliveStream,
+  type RangeRequest,
+  type TxnRequest,
+} from './port.js';
+
+/** A question to etcd and its answer. */
+export interface RoundTrip {
+  operation: 'txn' | 'range' | 'grant-lease' | 'revoke-lease' | 'lease-keys' | 'keep-alive';
+  /** How long it took, in milliseconds. What the port repeats by itself is one. */
+  ms: number;
+  /** Undefined if etcd has done what it was asked for. */
+  error: EtcdErrorCode | undefined;
+}
+
+/** Tells how long etcd takes to answer, as long as there is a listener; without one it looks at no clock. */
+export class RoundTrips extends PortWrapper {
+  listener: ((trip: RoundTrip) => void) | undefined;
+
+  constructor(
+    inner: PortWrapper['inner'],
+    readonly clock: Clock,
+  ) {
+    super(inner);
+  }
+
+  override txn(request: TxnRequest, options?: CallOptions) {
+    const since = this.#now();
+    return this.#timed('txn', since, this.inner.txn(request, options));
+  }
+
+  override range(request: RangeRequest, options?: CallOptions) {
+    const since = this.#now();
+    return this.#timed('range', since, this.inner.range(request, options));
+  }
+
+  override grantLease(ttl: number, options?: CallOptions) {
+    const since = this.#now();
+    return this.#timed('grant-lease', since, this.inner.grantLease(ttl, options));
+  }
+
+  override revokeLease(lease: bigint, options?: CallOptions) {
+    const since = this.#now();
+    return this.#timed('revoke-lease', since, this.inner.revokeLease(lease, options));
+  }
+
+  override leaseKeys(lease: bigint, options?: CallOptions) {
+    const since = this.#now();
+    return this.#timed('lease-keys', since, this.inner.leaseKeys(lease, options));
+  }
+
+  /** Answers come in the order of the questions; those that are open when the stream ends get none. */
+  override keepAlive(listener: KeepAliveListener): KeepAliveStream {
+    const asked: (number | undefined)[] = [];
+    const giveUp = (): void => {
+      for (const since of asked.splice(0)) this.#tell('keep-alive', since, 'unreachable');
+    };
+    const stream = this.inner.keepAlive({
+      answered: (answer) => {
+        this.#tell('keep-alive', asked.shift(), answer.ttl > 0 ? undefined : 'lease-not-found');
+        listener.answered(answer);
+      },
+      ended: (error) => {
+        giveUp();
+        listener.ended(error);
+      },
+    });
+    return {
+      send: (lease) => {
+        asked.push(this.#now());
+        stream.send(lease);
+      },
+      close: (stalled) => {
+        if (stalled) giveUp();
+        stream.close(stalled);
+      },
+    };
+  }
+
+  #now(): number | undefined {
+    return this.listener && this.clock.now();
+  }
+
+  #timed<T>(operation: RoundTrip['operation'], since: number | undefined, answer: Promise<T>): Promise<T> {
+    if (since === undefined) return answer;
+    answer.then(
+      () => this.#tell(operation, since, undefined),
+      (error: unknown) => this.#tell(operation, since, error instanceof EtcdError ? error.code : 'rejected'),
+    );
+    return answer;
+  }
+
+  #tell(operation: RoundTrip['operation'], since: number | undefined, error: EtcdErrorCode | undefined): void {
+    if (since !== undefined) this.listener?.({ operation, ms: this.clock.now() - since, error });
+  }
+}

@@ -1,0 +1,52 @@
+import type { Logger } from '@nestjs/common';
+import type { Clock } from './core/clock.js';
+import { Latch, settled } from './core/latch.js';
+import type { Timeouts } from './core/timeouts.js';
+import { HeldLock, type Grant, type Lock } from './lock.handle.js';
+import { labelOf } from './lock.names.js';
+import { slowly } from './lock.outcome.js';
+
+/** The locks that a process holds, and what the log says of them. */
+export class HeldLocks {
+  readonly #grants = new Set<Grant>();
+  #idle = new Latch<void>();
+
+  constructor(
+    /** One timer for all locks with the same `slowHold`. */
+    readonly timeouts: Timeouts,
+    readonly logger: Logger,
+  ) {}
+
+  /** In the order of their grants. */
+  list(): readonly Lock[] {
+    return [...this.#grants].flatMap(({ handles: [lock] }) => (lock?.held ? [lock] : []));
+  }
+
+  /** Keeps a lock that was granted until it is over. `slowHold` is in milliseconds; `handler` is for the log. */
+  add(grant: Grant, slowHold: number, handler: string | undefined): Lock {
+    const lock = new HeldLock(labelOf(grant.name), grant);
+    const { hold } = grant;
+    this.#grants.add(grant);
+    const stopTimer = this.timeouts.after(slowHold, () => {
+      // A timer may be late, and the lock lost meanwhile: that is told instead.
+      if (hold.held) this.logger.warn(slowly(lock.name, handler, slowHold));
+    });
+    hold.ended.on((how) => {
+      stopTimer();
+      if (how === 'lost') this.logger.error(`Lost the lock "${lock.name}" (${hold.lost.value})`);
+      if (how === 'unconfirmed') this.logger.warn(`etcd has not confirmed the release of the lock "${lock.name}" yet`);
+      this.#grants.delete(grant);
+      if (this.#grants.size === 0) this.#idle.set();
+    });
+    return lock;
+  }
+
+  /** Waits until none is held any more, for `ms` milliseconds at the longest. */
+  async drain(clock: Clock, ms: number): Promise<void> {
+    const { length } = this.list();
+    if (length === 0) return;
+    this.logger.log(`Waiting for ${length} held lock(s) before the session is closed`);
+    this.#idle = new Latch();
+    await settled(this.#idle, clock, ms);
+  }
+}
