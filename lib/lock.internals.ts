@@ -4,6 +4,7 @@ import { Latch } from './core/latch.js';
 import type { EtcdPort } from './core/port.js';
 import type { LockQueue } from './core/queue.js';
 import type { SessionKeeper } from './core/session-keeper.js';
+import type { HeldLocks } from './lock.held.js';
 import type { Observation } from './lock.observation.js';
 import { DEFAULTS, type ResolvedOptions } from './lock.options.js';
 import type { LockService } from './lock.service.js';
@@ -14,9 +15,10 @@ export interface Internals {
   readonly port: EtcdPort | undefined;
   readonly clock: Clock;
   readonly options: ResolvedOptions;
-  /** Undefined like `port`, and so are the next two. */
+  /** Undefined like `port`, and so are the next three. */
   readonly sessions: SessionKeeper | undefined;
   readonly queue: LockQueue | undefined;
+  readonly held: HeldLocks | undefined;
   readonly observation: Observation | undefined;
   /** Set when the service begins to close. */
   readonly closing: Latch<void>;
@@ -34,7 +36,7 @@ export function internalsOf(service: LockService): Internals {
 }
 
 function standIn(): Internals {
-  const none = { port: undefined, sessions: undefined, queue: undefined, observation: undefined };
+  const none = { port: undefined, sessions: undefined, queue: undefined, held: undefined, observation: undefined };
   return { ...none, clock: new SystemClock(), options: DEFAULTS, closing: new Latch() };
 }
 

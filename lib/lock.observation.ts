@@ -42,7 +42,8 @@ export interface CallObserver {
 
 /** Hears what happens in a lock service. Calls for a lock that is held already, and bad ones, ask for nothing. */
 export interface LockObserver {
-  asked(call: ObservedCall): CallObserver;
+  /** Who follows that call from here on. */
+  asked(call: ObservedCall): readonly CallObserver[];
   roundTrip(trip: RoundTrip): void;
   /** Not at the end of the service. */
   sessionLost(reason: LossReason): void;
@@ -94,7 +95,7 @@ export class Observation {
     };
     const holder = () => first((each) => this.queue.holderOf(each));
     const followers: CallObserver[] = [];
-    this.#tell((each) => followers.push(each.asked({ name: label, template, holder })));
+    this.#tell((each) => void followers.push(...each.asked({ name: label, template, holder })));
     const tell = (event: (each: CallObserver) => void): void =>
       followers.forEach((each) => this.#safely(() => event(each)));
 

@@ -1,0 +1,1 @@
+export { EtcdLockHealthIndicator, type EtcdLockHealth, type EtcdLockHealthOptions } from './health.indicator.js';
