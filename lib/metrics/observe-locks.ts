@@ -1,15 +1,17 @@
 import { metrics, trace, type MeterProvider, type TracerProvider } from '@opentelemetry/api';
+import type { LossReason } from '../core/audit.js';
 import { ELECTION, type CallObserver, type LockObserver } from '../lock.observation.js';
 import { badOption } from '../lock.errors.js';
 import { internalsOf } from '../lock.internals.js';
 import { refuseUnknown } from '../lock.option-checks.js';
 import type { LockService } from '../lock.service.js';
-import { Bounded } from './bounded.js';
 import { CallMetrics } from './call-metrics.js';
 import { CallSpans } from './call-spans.js';
-import { ERROR_TYPE, INSTANCE, Instruments, OPERATION, REASON, TEMPLATE } from './instruments.js';
+import { ERROR_TYPE, INSTANCE, Instruments, OPERATION, REASON } from './instruments.js';
+import { Templates } from './templates.js';
 
 const SCOPE = 'nestjs-etcd-lock';
+const SESSION_LOSSES: readonly LossReason[] = ['lease-expired', 'revoked'];
 
 /** Where metrics and spans go. */
 export interface ObserveLocksOptions {
@@ -39,14 +41,12 @@ export function observeLocks(locks: LockService, options: ObserveLocksOptions = 
   const common = instance === undefined ? {} : { [INSTANCE]: instance };
   const tracer = tracerProvider && tracerProvider.getTracer(SCOPE);
   const instruments = meterProvider && new Instruments(meterProvider.getMeter(SCOPE));
-  const templates = new Bounded();
+  const templates = instruments && new Templates(instruments, common);
 
   const observer: LockObserver = {
     asked(call) {
       const observers: CallObserver[] = [];
-      if (instruments) {
-        observers.push(new CallMetrics(instruments, clock, { ...common, [TEMPLATE]: templates.of(call.template) }));
-      }
+      if (templates) observers.push(new CallMetrics(templates.instruments, clock, templates.of(call.template)));
       // A candidate waits for as long as there is another leader, which no trace does.
       if (tracer && call.template !== ELECTION) observers.push(new CallSpans(tracer, call, common));
       return observers;
@@ -60,6 +60,9 @@ export function observeLocks(locks: LockService, options: ObserveLocksOptions = 
       if (instruments) instruments.sessionLosses.add(1, { ...common, [REASON]: reason });
     },
   };
+  // See templates.ts.
+  if (instruments)
+    for (const reason of SESSION_LOSSES) instruments.sessionLosses.add(0, { ...common, [REASON]: reason });
   return observation.add(observer);
 }
 
