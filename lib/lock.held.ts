@@ -1,7 +1,7 @@
 import type { Logger } from '@nestjs/common';
 import type { Clock } from './core/clock.js';
 import { Latch, settled } from './core/latch.js';
-import type { Timeouts } from './core/timeouts.js';
+import { Timeouts } from './core/timeouts.js';
 import { HeldLock, type Grant, type Lock } from './lock.handle.js';
 import { labelOf } from './lock.names.js';
 import { slowly } from './lock.outcome.js';
@@ -11,11 +11,15 @@ export class HeldLocks {
   readonly #grants = new Set<Grant>();
   #idle = new Latch<void>();
 
+  /** One timer for all locks with the same `slowHold`. */
+  readonly #timeouts: Timeouts;
+
   constructor(
-    /** One timer for all locks with the same `slowHold`. */
-    readonly timeouts: Timeouts,
+    readonly clock: Clock,
     readonly logger: Logger,
-  ) {}
+  ) {
+    this.#timeouts = new Timeouts(clock, true);
+  }
 
   /** In the order of their grants. */
   list(): readonly Lock[] {
@@ -27,7 +31,7 @@ export class HeldLocks {
     const lock = new HeldLock(labelOf(grant.name), grant);
     const { hold } = grant;
     this.#grants.add(grant);
-    const stopTimer = this.timeouts.after(slowHold, () => {
+    const stopTimer = this.#timeouts.after(slowHold, () => {
       // A timer may be late, and the lock lost meanwhile: that is told instead.
       if (hold.held) this.logger.warn(slowly(lock.name, handler, slowHold));
     });
@@ -42,11 +46,15 @@ export class HeldLocks {
   }
 
   /** Waits until none is held any more, for `ms` milliseconds at the longest. */
-  async drain(clock: Clock, ms: number): Promise<void> {
+  async drain(ms: number): Promise<void> {
     const { length } = this.list();
     if (length === 0) return;
     this.logger.log(`Waiting for ${length} held lock(s) before the session is closed`);
     this.#idle = new Latch();
-    await settled(this.#idle, clock, ms);
+    await settled(this.#idle, this.clock, ms);
+  }
+
+  close(): void {
+    this.#timeouts.close();
   }
 }

@@ -55,7 +55,7 @@ export class LockService implements AsyncDisposable {
     this.#sessions = new SessionKeeper(port, clock, { ttl, namespace });
     const owner = ownerValue(hostname(), process.pid);
     this.#queue = new LockQueue(port, clock, this.#sessions, { owner, maxWaiters, connectTimeout });
-    this.#held = new HeldLocks(this.#queue.timeouts, this.#logger);
+    this.#held = new HeldLocks(clock, this.#logger);
     this.#inspection = new Inspection(port, namespace, (prefix, key) => this.#queue.ticket(prefix, key));
     this.#observation = new Observation(roundTrips, this.#options, this.#queue);
     this.#sessions.onLost = (reason) => this.#observation.sessionLost(reason);
@@ -194,8 +194,9 @@ export class LockService implements AsyncDisposable {
   async #close(): Promise<void> {
     this.stopWaiting();
     await this.#queue.close();
-    await this.#held.drain(internalsOf(this).clock, this.#options.shutdownTimeout);
+    await this.#held.drain(this.#options.shutdownTimeout);
     await this.#sessions.close();
+    this.#held.close();
     this.#port.close();
   }
 

@@ -19,7 +19,11 @@ interface Group {
 export class Timeouts {
   readonly #groups = new Map<number, Group>();
 
-  constructor(readonly clock: Clock) {}
+  constructor(
+    readonly clock: Clock,
+    /** A timer that nobody needs any more runs out, and may be needed again: for waits that mostly do not last. */
+    readonly lingers = false,
+  ) {}
 
   /** Calls `run` once, `ms` from now (`Infinity`: never), and returns what cancels it. */
   after(ms: number, run: () => void): () => void {
@@ -28,8 +32,13 @@ export class Timeouts {
     const entry = { at: this.clock.now() + ms, run };
     group.entries.add(entry);
     return () => {
-      if (group.entries.delete(entry) && group.entries.size === 0) this.#close(group);
+      if (group.entries.delete(entry) && group.entries.size === 0 && !this.lingers) this.#close(group);
     };
+  }
+
+  /** Stops all timers. */
+  close(): void {
+    for (const group of this.#groups.values()) this.#close(group);
   }
 
   #open(ms: number): Group {

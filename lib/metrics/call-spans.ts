@@ -22,8 +22,9 @@ export class CallSpans implements CallObserver {
     attributes: Attributes,
   ) {
     this.#attributes = { ...attributes, 'etcd_lock.name': call.name, [TEMPLATE]: call.template };
-    this.#waitedFor = call.holder();
     this.#wait = tracer.startSpan('etcd_lock.wait', { attributes: this.#attributes }, this.#parent);
+    // To find it out costs more than all the rest.
+    this.#waitedFor = this.#wait.isRecording() ? call.holder() : undefined;
   }
 
   granted(fencingToken: bigint, seen: Participant | undefined): void {

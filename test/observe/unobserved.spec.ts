@@ -34,7 +34,7 @@ test('as long as nobody observes a lock service, no clock is read for that, and 
   await cost();
   const unobserved = await cost();
   const counts = { startSpan: 0, records: 0 };
-  const span = { setAttribute() {}, end() {}, spanContext: () => ({}) };
+  const span = { setAttribute() {}, end() {}, spanContext: () => ({}), isRecording: () => false };
   const instrument = { add: () => counts.records++, record: () => counts.records++ };
   const meter = {
     createHistogram: () => instrument,
