@@ -9,8 +9,8 @@ import {
   type ReadableSpan,
 } from '@opentelemetry/sdk-trace-base';
 import { once } from 'node:events';
-import { get, type IncomingMessage } from 'node:http';
-import type { AddressInfo, Server } from 'node:net';
+import { createServer, get, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 
 /** Only what is measured. */
 const PLAIN = { withoutScopeInfo: true, withoutTargetInfo: true };
@@ -22,23 +22,24 @@ export class Telemetry {
 
   private constructor(
     readonly meterProvider: MeterProvider & SdkMeterProvider,
-    readonly url: string,
+    readonly server: Server,
   ) {
     this.tracerProvider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(this.#spans)] });
   }
 
   /** It also makes spans know their parents, for the whole file. */
   static async start(): Promise<Telemetry> {
-    const exporter = new PrometheusExporter({ host: '127.0.0.1', port: 0, preventServerStart: true, ...PLAIN });
-    await exporter.startServer();
-    // It does not tell which port it got.
-    const { port } = (exporter as unknown as { _server: Server })._server.address() as AddressInfo;
+    // A server of its own would not take just any port.
+    const exporter = new PrometheusExporter({ preventServerStart: true, ...PLAIN });
+    const server = createServer((request, response) => exporter.getMetricsRequestHandler(request, response));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-    return new Telemetry(new SdkMeterProvider({ readers: [exporter] }), `http://127.0.0.1:${port}/metrics`);
+    return new Telemetry(new SdkMeterProvider({ readers: [exporter] }), server);
   }
 
   async stop(): Promise<void> {
     context.disable();
+    this.server.close();
     await Promise.all([this.meterProvider.shutdown(), this.tracerProvider.shutdown()]);
   }
 
@@ -53,7 +54,9 @@ export class Telemetry {
 
   /** On a connection of its own, because the next exporter may get the same port. */
   async #get(): Promise<string> {
-    const [response] = (await once(get(this.url, { agent: false }), 'response')) as [IncomingMessage];
+    const { port } = this.server.address() as AddressInfo;
+    const request = get(`http://127.0.0.1:${port}/metrics`, { agent: false });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
     return (await response.toArray()).join('');
   }
 
