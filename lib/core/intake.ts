@@ -45,7 +45,7 @@ export class Intake {
     if (this.#isRunning) return;
     this.#isRunning = true;
     // Later in this turn: whoever calls in the same one takes the same ticket, and after a loss all come back first.
-    queueMicrotask(() => void this.#run());
+    void Promise.resolve().then(() => this.#run()); // not queueMicrotask, which fake timers can replace
   }
 
   /** Nobody else takes a ticket before that is done. */

@@ -76,7 +76,7 @@ export class Party {
     if (this.#isOver || this.#isDisplaced) return;
     this.#isDisplaced = true;
     // Later in this turn: with the session, the others are lost as well.
-    queueMicrotask(() => this.#beginAgain());
+    void Promise.resolve().then(() => this.#beginAgain()); // not queueMicrotask, which fake timers can replace
   }
 
   #enter(member: Member): void {

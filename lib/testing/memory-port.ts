@@ -113,9 +113,8 @@ class Stream {
   #closed = false;
 
   later(run: () => void): void {
-    queueMicrotask(() => {
-      if (!this.#closed) run();
-    });
+    // Not queueMicrotask, which fake timers can replace.
+    void Promise.resolve().then(() => (this.#closed ? undefined : run()));
   }
 
   close(): void {
