@@ -14,9 +14,24 @@ export function blockOf(page: string, name: string): string {
 
 /** What a block of TypeScript exports. */
 export async function importBlock<T>(page: string, name: string): Promise<T> {
+  return (await import(writeExample(`${page}-${name}`, blockOf(page, name)))) as T;
+}
+
+/** The blocks of TypeScript of a page, by the heading above them, as modules that use the package as it is in `lib`. */
+export function blocksOf(page: string): { heading: string; file: string }[] {
+  const text = readFileSync(join(ROOT, page), 'utf8');
+  const block = /(?:<!-- with:((?:(?!-->)[\s\S])*)-->\s*)?```ts\n([\s\S]*?)```/g;
+  return [...text.matchAll(block)].map(([, given = '', code], number) => {
+    const heading = text.slice(0, text.indexOf(code!)).split('\n## ').at(-1)!.split('\n')[0]!;
+    const own = `${given}\n${code}`.replace(/'nestjs-etcd-lock(\/\w+)?'/g, `'${ROOT}lib$1/index.ts'`);
+    return { heading, file: writeExample(`${page}-${number}`, own) };
+  });
+}
+
+function writeExample(name: string, code: string): string {
   const folder = join(ROOT, '.cache/examples');
   mkdirSync(folder, { recursive: true });
-  const file = join(folder, `${page.replaceAll('/', '-')}-${name}.ts`);
-  writeFileSync(file, blockOf(page, name));
-  return (await import(file)) as T;
+  const file = join(folder, `${name.replaceAll('/', '-')}.ts`);
+  writeFileSync(file, code);
+  return file;
 }

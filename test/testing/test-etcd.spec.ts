@@ -305,20 +305,25 @@ describe('a partition', () => {
     await service.connect();
   });
 
-  test('keeps an answer back whose request has been taken', async () => {
-    const service = etcd.lockService({ waitTimeout: 3_000 });
-    await service.connect();
+  test('at whatever moment leaves no lock that nobody has', async () => {
     const other = etcd.lockService();
-    const asked = later(service.acquire('x'));
-    // The request is under way; the answer comes a moment later.
-    await Promise.resolve();
-    const link = etcd.partition(service);
-    const outcome = asked.then((lock) => lock.held).catch((error: unknown) => error);
-    await etcd.advance(4_000);
-    expect(await outcome).toBeInstanceOf(LockUnavailableError);
-    link.heal();
-    await etcd.advance(4_000);
-    expect(await other.tryAcquire('x'), 'a lock that nobody has').not.toBeNull();
+    const taken: number[] = [];
+    for (let moment = 0; moment < 12; moment++) {
+      const service = etcd.lockService({ waitTimeout: 3_000 });
+      await service.connect();
+      const asked = later(service.acquire('x'));
+      for (let step = 0; step < moment; step++) await Promise.resolve();
+      const link = etcd.partition(service);
+      await etcd.advance(4_000);
+      const lock = await asked.catch((error: unknown) => void expect(error).toBeInstanceOf(LockUnavailableError));
+      // Its answer was lost on the way.
+      if (!lock && (await other.inspect('x')).holders.length > 0) taken.push(moment);
+      link.heal();
+      await etcd.advance(4_000);
+      if (lock) await lock.release();
+      expect((await other.inspect('x')).holders).toEqual([]);
+    }
+    expect(taken).not.toEqual([]);
   });
 });
 
@@ -370,14 +375,21 @@ describe('under fake timers', () => {
 
   test('locks are taken and given back without anybody moving time', async () => {
     fake();
-    const till = etcd.bind(new Till());
-    till.gate.set();
-    expect(await Promise.all([till.count('1'), till.count('1')])).toEqual(['counted', 'counted']);
-    const service = etcd.lockService();
-    await (await service.acquire(['a', 'b'])).release();
-    await (await service.acquire('c', { limit: 2 })).release();
-    await (await service.acquire('d', { mode: 'shared' })).release();
-    expect((await service.list()).length).toBe(0);
+    // Jest replaces this one as well, which vitest refuses to do in a process.
+    const nextTick = vi.spyOn(process, 'nextTick').mockReturnValue(undefined);
+    try {
+      const till = etcd.bind(new Till());
+      till.gate.set();
+      expect(await Promise.all([till.count('1'), till.count('1')])).toEqual(['counted', 'counted']);
+      const service = etcd.lockService();
+      await (await service.acquire(['a', 'b'])).release();
+      await (await service.acquire('c', { limit: 2 })).release();
+      await (await service.acquire('d', { mode: 'shared' })).release();
+      expect(await service.list()).toEqual([]);
+      await etcd.close();
+    } finally {
+      nextTick.mockRestore();
+    }
   });
 
   test('a lock is kept for as long as they say', async () => {

@@ -12,6 +12,7 @@ import {
   LockService,
   OnlyLeader,
 } from '../../lib/index.js';
+import * as testing from '../../lib/testing/index.js';
 import { EtcdLockTestingModule, TestEtcd } from '../../lib/testing/index.js';
 import { listen, PLATFORMS, silent } from '../support/nest.js';
 
@@ -217,4 +218,8 @@ test('an application does not start without its etcd', async () => {
   await started;
   link.heal();
   await module.close();
+});
+
+test('the entry has these two, and types', () => {
+  expect(Object.keys(testing).toSorted()).toEqual(['EtcdLockTestingModule', 'TestEtcd']);
 });
