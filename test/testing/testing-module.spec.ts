@@ -107,6 +107,20 @@ describe('the testing module', () => {
     await expect(compile([], { ttl: 10 })).rejects.toThrow('It is in milliseconds');
   });
 
+  test('can be seen by those alone who import it', async () => {
+    const module = await compile([Seats], { isGlobal: false });
+    module.get(Seats).gate.set();
+    expect(await module.get(Seats).book('7')).toBe('7 true');
+    class Stranger {}
+    Injectable()(Stranger);
+    Reflect.defineMetadata('design:paramtypes', [LockService], Stranger);
+    class Elsewhere {}
+    Module({ providers: [Stranger] })(Elsewhere);
+    const imports = [EtcdLockTestingModule.forRoot({ etcd, isGlobal: false }), Elsewhere];
+    const refused = Test.createTestingModule({ imports }).setLogger(silent).compile();
+    await expect(refused).rejects.toThrow('resolve dependencies of the Stranger');
+  });
+
   test('can stand for a named instance', async () => {
     const module = await compile([Billing], { instance: 'billing', namespace: 'billing/' });
     expect(await module.get(Billing).charge()).toBe('charged');
