@@ -10,6 +10,7 @@ import { TEMPLATE } from './lock.observation.js';
 import { Instead, lockedObservable } from './lock.observable.js';
 import type { LockOptions } from './lock.options.js';
 import { LOCK_MARKS, marksOf, outsidePipeline, pipelineOf, type LockMark, type Pipeline } from './lock.pipeline.js';
+import { holdStream, isStreamed } from './lock.stream.js';
 import { checkOptions, checkUse, declaredReturn, isStream, nameOf, wrapped } from './lock.usage.js';
 
 /** What a method gives that did not get its lock: called with the same object and arguments, and the error before them. */
@@ -31,6 +32,16 @@ export interface DistributedLockOptions<
    * @default 'throw'
    */
   onNotAcquired?: P | NotAcquiredHandler<S, A, R> | undefined;
+  /**
+   * How long the lock is held when the method gives a `StreamableFile`, a `Readable` of Node, or a `ReadableStream`: until
+   * the method has returned, or until that stream has ended, failed, or been closed. Then the loss of the lock ends the
+   * stream with {@link LockLostError}, so that the client of a route does not take a part for the whole, and one that is
+   * not sent is closed. Elsewhere, whoever gets the stream has to read it to its end or close it. {@link currentLock}
+   * is the lock in what the stream reads from, such as a generator. Other results are not touched by it: an Observable
+   * always holds the lock until its end.
+   * @default 'return'
+   */
+  holdUntil?: 'return' | 'stream-end' | undefined;
 }
 
 type AsyncMethod = (...args: any[]) => Promise<unknown> | Observable<unknown>;
@@ -92,7 +103,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[], P extends 
     checkUse('@DistributedLock', method, target, property, descriptor);
     checkKey(method, key);
     checkOptions(method, options);
-    const { instance, onNotAcquired = 'throw', ...given } = options;
+    const { instance, onNotAcquired = 'throw', holdUntil = 'return', ...given } = options;
     const where = given.handler ?? method;
     // A key that is always the same is its own template.
     const template = typeof key === 'function' ? where : [key].flat().join(', ');
@@ -106,6 +117,7 @@ export function DistributedLock<S = any, A extends unknown[] = any[], P extends 
       original,
       // Beyond the last lock it is the user's code, and whatever that calls or starts is not the request itself.
       enter: isInnermost ? outsidePipeline : (run) => run(),
+      holdsStreams: holdUntil === 'stream-end',
       async acquire(self, args, signal) {
         const pipeline = pipelineOf(mark);
         const signals = [lockOptions.signal, signal, pipeline?.abandoned.signal].filter((each) => each !== undefined);
@@ -141,6 +153,7 @@ interface Call {
   original: AnyMethod;
   /** Runs the method, or what it has returned. */
   enter<T>(run: () => T): T;
+  holdsStreams: boolean;
   acquire(self: unknown, args: unknown[], signal?: AbortSignal): Promise<Lock | Instead>;
 }
 
@@ -151,7 +164,7 @@ function runStream({ acquire, enter, original }: Call, self: unknown, args: unkn
 }
 
 async function runAsync(call: Call, self: unknown, args: unknown[]): Promise<unknown> {
-  const { mark, enter, original } = call;
+  const { mark, enter, original, holdsStreams } = call;
   const pipeline = pipelineOf(mark);
   const lock = await call.acquire(self, args);
   if (lock instanceof Instead) return await lock.result;
@@ -159,10 +172,11 @@ async function runAsync(call: Call, self: unknown, args: unknown[]): Promise<unk
     const returned = enter(() => original.apply(self, args));
     const result: unknown = await returned;
     if (isObservable(result) ? !pipeline : returned === result) throw reported(notAsync(mark, result));
-    return result;
+    return holdsStreams && isStreamed(result) ? holdStream(lock, result, pipeline) : result;
   };
-  // An Observable that Nest is going to subscribe to has not begun its work yet.
-  const result = await hold(lock, work, isObservable);
+  // An Observable that Nest is going to subscribe to has not begun its work yet, and a stream has not ended it.
+  const outlives = (result: unknown) => isObservable(result) || (holdsStreams && isStreamed(result));
+  const result = await hold(lock, work, outlives);
   return isObservable(result) ? handOver(lock, result, call, self, args, pipeline!) : result;
 }
 

@@ -18,8 +18,8 @@ interface Response {
  * Attached by `@DistributedLock` to the methods that Nest dispatches to. It does not take the lock: that is done by the
  * wrapper around the method, so that it happens exactly once, with validated arguments, and is not undone by a timeout
  * or a lost connection while the method still runs. It stops the wait of that method when the client has gone or
- * has been answered without it, gives back the lock of an Observable that nobody subscribes to, and adds `Retry-After`
- * to the answer of a busy lock.
+ * has been answered without it, gives back the lock of an Observable that nobody subscribes to and of a stream that
+ * nobody reads, and adds `Retry-After` to the answer of a busy lock.
  *
  * It can also be used by hand, or globally, on handlers that lock by themselves or call methods that do: then it adds
  * `Retry-After`. It does not stop waits inside a handler, because that may have begun its work.
@@ -31,11 +31,13 @@ export class DistributedLockInterceptor implements NestInterceptor {
     return new Observable((subscriber) => {
       const pipeline = new Pipeline(marksOf(context.getHandler()));
       const raw = response?.raw ?? response;
+      const onClose = () => {
+        if (!raw?.writableFinished) pipeline.abandon();
+        pipeline.answered();
+      };
       // Its client may have gone while a guard was at work.
-      if (raw?.destroyed) pipeline.abandon();
-      raw?.once?.('close', () => {
-        if (!raw.writableFinished) pipeline.abandon();
-      });
+      if (raw?.destroyed) onClose();
+      else raw?.once?.('close', onClose);
       // The source is subscribed to in here as well: a promise runs in the context of the call, an Observable in that
       // of its subscription.
       const subscription = throughPipeline(pipeline, () =>
@@ -54,6 +56,7 @@ export class DistributedLockInterceptor implements NestInterceptor {
       return () => {
         subscription.unsubscribe();
         pipeline.end();
+        if (!raw) pipeline.answered();
       };
     });
   }

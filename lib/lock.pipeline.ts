@@ -18,7 +18,10 @@ export class Pipeline {
   readonly abandoned = new AbortController();
   /** Give back locks whose Observable nobody has subscribed to. */
   readonly unclaimed = new Set<() => void>();
+  /** End streams that the answer was to be made of, as long as they are not at their end. */
+  readonly unsent = new Set<() => void>();
   active = true;
+  isAnswered = false;
 
   constructor(readonly marks: readonly LockMark[]) {}
 
@@ -32,6 +35,13 @@ export class Pipeline {
     this.abandon();
     for (const release of this.unclaimed) release();
     this.unclaimed.clear();
+  }
+
+  /** Nothing is sent any more. A stream that has not ended by now is one that nobody has taken, or goes on with. */
+  answered(): void {
+    this.isAnswered = true;
+    for (const drop of [...this.unsent]) drop();
+    this.unsent.clear();
   }
 }
 

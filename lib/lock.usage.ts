@@ -66,14 +66,17 @@ function mayBeAsync(returns: unknown): boolean {
 /** Throws {@link LockUsageError} for an option that does not exist or has a bad value. */
 export function checkOptions(
   method: string,
-  options: LockOptions & { instance?: unknown; onNotAcquired?: unknown },
+  options: LockOptions & { instance?: unknown; onNotAcquired?: unknown; holdUntil?: unknown },
 ): void {
   try {
-    checkLockOptions(options, [...LOCK_OPTIONS, 'instance', 'onNotAcquired']);
+    checkLockOptions(options, [...LOCK_OPTIONS, 'instance', 'onNotAcquired', 'holdUntil']);
     checkInstance(options.instance);
-    const { onNotAcquired = 'throw' } = options;
+    const { onNotAcquired = 'throw', holdUntil = 'return' } = options;
     if (onNotAcquired !== 'throw' && onNotAcquired !== 'skip' && typeof onNotAcquired !== 'function') {
       throw badOption('onNotAcquired', "'throw', 'skip' or a function", onNotAcquired);
+    }
+    if (holdUntil !== 'return' && holdUntil !== 'stream-end') {
+      throw badOption('holdUntil', "'return' or 'stream-end'", holdUntil);
     }
   } catch (error) {
     if (!(error instanceof LockUsageError)) throw error;
