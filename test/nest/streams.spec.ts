@@ -11,16 +11,15 @@ import {
   type INestApplication,
   type NestInterceptor,
 } from '@nestjs/common';
-import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
+import { request, type ServerResponse } from 'node:http';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { map, Subject, timeout, type Observable } from 'rxjs';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { map, timeout, type Observable } from 'rxjs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { bindLockService, currentLock, DistributedLock, LockLostError, type LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { compile, listen, PLATFORMS } from '../support/nest.js';
+import { compile, listen, NEST, PLATFORMS } from '../support/nest.js';
 
 /** `holdUntil`: how long a lock is held when the result of a method is a stream. */
 
@@ -37,18 +36,19 @@ afterAll(() => backend.close());
 let made: unknown[] = [];
 /** The stream that the last method has returned. */
 let source: Readable;
-/** What a stream waits for before each chunk but the first. */
-let gate: Subject<void>;
-const opened = () => new Promise<void>((resolve) => gate.subscribe({ next: resolve, complete: resolve }));
+/** What a stream waits for after its first chunk. */
+let gate: Promise<void>;
+let open: () => void;
 beforeEach(() => {
   made = [];
-  gate = new Subject();
+  gate = new Promise((resolve) => (open = resolve));
 });
+afterEach(() => open());
 
-/** Three chunks, of which the last two wait for the gate, or none and an error. */
+/** Three chunks, or one and an error. */
 async function* chunks(fails = false, isGated = true): AsyncGenerator<string> {
   for (const chunk of ['one ', 'two ', 'three']) {
-    if (chunk !== 'one ' && isGated) await opened();
+    if (chunk !== 'one ' && isGated) await gate;
     if (chunk !== 'one ' && fails) throw new Error('no more');
     made.push(currentLock()?.held);
     yield chunk;
@@ -110,11 +110,8 @@ describe('a method of a service', () => {
     return (result instanceof StreamableFile ? result.getStream() : result)[Symbol.asyncIterator]();
   };
   const rest = async (iterator: AsyncIterator<unknown>) => {
-    for (;;) {
-      const next = iterator.next();
-      gate.next();
-      if ((await next).done) return;
-    }
+    open();
+    while (!(await iterator.next()).done);
   };
 
   test.each(KINDS)('holds the lock until its stream has ended (%s)', async (kind) => {
@@ -138,7 +135,7 @@ describe('a method of a service', () => {
     const iterator = await read(kind);
     await iterator.next();
     expect(await holders('export')).toBe(1);
-    await Promise.all([iterator.return!(), gate.next()]);
+    await Promise.all([iterator.return!(), open()]);
     await nothingHeld();
     expect(source.destroyed).toBe(true);
   });
@@ -167,6 +164,241 @@ describe('a method of a service', () => {
 
   test('gives the lock back when it returns something that is no stream', async () => {
     expect(await exports.plain()).toBe('no stream');
+    await nothingHeld();
+  });
+});
+
+describe.each(PLATFORMS)('a route on %s', (platform) => {
+  const UNTIL_END = { holdUntil: 'stream-end' } as const;
+  /** Nest 11 makes JSON of what is not in a StreamableFile, on express, and never reads it. */
+  const sendsStreams = platform === 'fastify' || NEST > 11;
+  let app: INestApplication;
+  let url: string;
+  const uncaught: unknown[] = [];
+  const onUncaught = (error: unknown) => uncaught.push(error);
+
+  /** Answers something else than what the handler gives. */
+  @Injectable()
+  class Otherwise implements NestInterceptor {
+    intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+      return next.handle().pipe(map(() => 'something else'));
+    }
+  }
+  /** Fails with what the handler gives, as a serializer may. */
+  @Injectable()
+  class Failing implements NestInterceptor {
+    intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+      return next.handle().pipe(
+        map(() => {
+          throw new Error('cannot be answered');
+        }),
+      );
+    }
+  }
+  @Injectable()
+  class Impatient implements NestInterceptor {
+    intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+      return next.handle().pipe(timeout(20));
+    }
+  }
+
+  @Controller()
+  class Files {
+    @Get('return')
+    @DistributedLock('file')
+    async returns(): Promise<StreamableFile> {
+      return new StreamableFile(stream(false, false));
+    }
+    @Get('stream-end')
+    @DistributedLock('file', UNTIL_END)
+    async streamEnd(@Query('fails') fails?: string): Promise<StreamableFile> {
+      return new StreamableFile(stream(Boolean(fails)));
+    }
+    @DistributedLock('file', UNTIL_END)
+    @Get('above')
+    async above(): Promise<StreamableFile> {
+      return new StreamableFile(stream());
+    }
+    @Get('buffer')
+    @DistributedLock('file', UNTIL_END)
+    async buffer(): Promise<StreamableFile> {
+      return new StreamableFile(Buffer.from('one two three'));
+    }
+    @Get('silent')
+    @DistributedLock('file', UNTIL_END)
+    async silent(): Promise<StreamableFile> {
+      return new StreamableFile((source = new PassThrough()));
+    }
+    @Get('node')
+    @DistributedLock('file', UNTIL_END)
+    async node(): Promise<Readable> {
+      return stream();
+    }
+    @Get('web')
+    @DistributedLock('file', UNTIL_END)
+    async web(): Promise<ReadableStream> {
+      return Readable.toWeb(stream()) as ReadableStream;
+    }
+    @Get('no-stream')
+    @DistributedLock('file', UNTIL_END)
+    async noStream(): Promise<string> {
+      return 'one two three';
+    }
+    @Get('replaced')
+    @UseInterceptors(Otherwise)
+    @DistributedLock('file', UNTIL_END)
+    async replaced(): Promise<StreamableFile> {
+      return new StreamableFile(stream());
+    }
+    @Get('refused')
+    @UseInterceptors(Failing)
+    @DistributedLock('file', UNTIL_END)
+    async refused(): Promise<StreamableFile> {
+      return new StreamableFile(stream());
+    }
+    @Get('late')
+    @UseInterceptors(Impatient)
+    @DistributedLock('file', UNTIL_END)
+    async late(): Promise<StreamableFile> {
+      await gate;
+      return new StreamableFile(stream());
+    }
+    @Get('by-hand')
+    @DistributedLock('file', UNTIL_END)
+    async byHand(@Res() response: ServerResponse & { raw?: ServerResponse }): Promise<void> {
+      await pipeline(stream(), response.raw ?? response);
+    }
+    @Get('by-hand-later')
+    @DistributedLock('file', UNTIL_END)
+    async byHandLater(@Res() response: ServerResponse & { raw?: ServerResponse }): Promise<void> {
+      stream(false, false).pipe(response.raw ?? response);
+    }
+  }
+
+  beforeAll(async () => {
+    ({ app, url } = await listen(await compile(backend, { controllers: [Files] }), platform));
+    process.on('uncaughtException', onUncaught);
+  });
+  afterAll(async () => {
+    await app.close();
+    process.off('uncaughtException', onUncaught);
+    expect(uncaught).toEqual([]);
+  });
+
+  const get = async (path: string) => {
+    const response = await fetch(`${url}/${path}`);
+    return { status: response.status, text: await response.text() };
+  };
+  /** A request whose stream has begun: what is left of it, and its end by the client. */
+  const begin = async (path: string) => {
+    const client = new AbortController();
+    const response = await fetch(`${url}/${path}`, { signal: client.signal });
+    const reader = response.body!.getReader();
+    await reader.read();
+    const rest = async () => {
+      open();
+      while (!(await reader.read()).done);
+    };
+    return { client, rest };
+  };
+
+  test.each(['stream-end', 'above', ...(sendsStreams ? ['node', 'web'] : [])])(
+    'holds the lock until its stream has been sent (%s)',
+    async (path) => {
+      const { rest } = await begin(path);
+      expect(await holders('file')).toBe(1);
+      await rest();
+      expect(made).toEqual([true, true, true]);
+      await nothingHeld();
+    },
+  );
+
+  test('gives the lock back before its stream is sent, unless it says otherwise', async () => {
+    expect(await get('return')).toEqual({ status: 200, text: 'one two three' });
+    expect(made).toEqual([undefined, undefined, undefined]);
+    await nothingHeld();
+  });
+
+  test.each(['buffer', 'no-stream'])('answers with what is no stream of its own (%s)', async (path) => {
+    expect(await get(path)).toEqual({ status: 200, text: 'one two three' });
+    await nothingHeld();
+  });
+
+  test('gives the lock back when its stream fails, and the answer is cut off', async () => {
+    const { rest } = await begin('stream-end?fails=1');
+    await expect(rest()).rejects.toThrow();
+    await nothingHeld();
+  });
+
+  test('gives the lock back when the client goes', async () => {
+    const { client } = await begin('stream-end');
+    expect(await holders('file')).toBe(1);
+    client.abort();
+    await eventually(() => expect(source.destroyed).toBe(true));
+    open();
+    await nothingHeld();
+  });
+
+  test('cuts the answer off when the lock is lost', async () => {
+    const { rest } = await begin('stream-end');
+    await revoke('file');
+    await eventually(() => expect(source.errored).toBeInstanceOf(LockLostError));
+    await expect(rest()).rejects.toThrow();
+    await nothingHeld();
+  });
+
+  test('answers 503 when the lock is lost before the stream has begun', async () => {
+    const answer = get('silent');
+    await eventually(async () => expect(await holders('file')).toBe(1));
+    await eventually(() => expect(source?.listenerCount('error')).toBeGreaterThan(1));
+    await revoke('file');
+    const { status, text } = await answer;
+    expect(status).toBe(503);
+    expect(text).toContain('Service Unavailable');
+    await nothingHeld();
+  });
+
+  test.each([['replaced', 200], ['refused', 500], ...(sendsStreams ? [] : ([['node', 200]] as const))] as const)(
+    'keeps no lock for a stream that is not sent (%s)',
+    async (path, status) => {
+      expect((await get(path)).status).toBe(status);
+      await eventually(() => expect(source.destroyed).toBe(true));
+      await nothingHeld();
+    },
+  );
+
+  test('keeps no lock for a stream that comes after its request has timed out', async () => {
+    expect((await get('late')).status).toBe(500);
+    expect(await holders('file')).toBe(1);
+    open();
+    await nothingHeld();
+    expect(source.destroyed).toBe(true);
+  });
+
+  test('keeps no lock for a stream that comes after its client has gone', async () => {
+    const closed = new Promise((resolve) =>
+      app.getHttpServer().once('connection', (socket: NodeJS.ReadableStream) => socket.once('close', resolve)),
+    );
+    // On a connection of its own.
+    const client = request(`${url}/late`, { agent: false })
+      .on('error', () => {})
+      .end();
+    await eventually(async () => expect(await holders('file')).toBe(1));
+    client.destroy();
+    await closed;
+    open();
+    await nothingHeld();
+    expect(source.destroyed).toBe(true);
+  });
+
+  test('that writes the answer by hand holds the lock until it returns', async () => {
+    open();
+    expect((await get('by-hand')).text).toBe('one two three');
+    expect(made).toEqual([true, true, true]);
+    await nothingHeld();
+    made = [];
+    expect((await get('by-hand-later')).text).toBe('one two three');
+    expect(made).toEqual([undefined, undefined, undefined]);
     await nothingHeld();
   });
 });
