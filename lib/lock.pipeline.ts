@@ -40,7 +40,7 @@ export class Pipeline {
   /** Nothing is sent any more. A stream that has not ended by now is one that nobody has taken, or goes on with. */
   answered(): void {
     this.isAnswered = true;
-    for (const drop of [...this.unsent]) drop();
+    for (const drop of this.unsent) drop();
     this.unsent.clear();
   }
 }

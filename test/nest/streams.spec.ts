@@ -14,12 +14,12 @@ import {
 import { request, type ServerResponse } from 'node:http';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { map, timeout, type Observable } from 'rxjs';
+import { map, type Observable } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { bindLockService, currentLock, DistributedLock, LockLostError, type LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { compile, listen, NEST, PLATFORMS } from '../support/nest.js';
+import { compile, giveUp, Impatient, listen, NEST, PLATFORMS } from '../support/nest.js';
 
 /** `holdUntil`: how long a lock is held when the result of a method is a stream. */
 
@@ -195,13 +195,6 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
       );
     }
   }
-  @Injectable()
-  class Impatient implements NestInterceptor {
-    intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-      return next.handle().pipe(timeout(20));
-    }
-  }
-
   @Controller()
   class Files {
     @Get('return')
@@ -260,6 +253,13 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
     @UseInterceptors(Impatient)
     @DistributedLock('file', UNTIL_END)
     async late(): Promise<StreamableFile> {
+      giveUp.next();
+      await gate;
+      return new StreamableFile(stream());
+    }
+    @Get('slow')
+    @DistributedLock('file', UNTIL_END)
+    async slow(): Promise<StreamableFile> {
       await gate;
       return new StreamableFile(stream());
     }
@@ -380,7 +380,7 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
       app.getHttpServer().once('connection', (socket: NodeJS.ReadableStream) => socket.once('close', resolve)),
     );
     // On a connection of its own.
-    const client = request(`${url}/late`, { agent: false })
+    const client = request(`${url}/slow`, { agent: false })
       .on('error', () => {})
       .end();
     await eventually(async () => expect(await holders('file')).toBe(1));
