@@ -160,6 +160,8 @@ describe('@DistributedLock refuses', () => {
     [5000 as never, 'The options of a lock must be an object, got 5000.'],
     [{ onNotAcquired: 'ignore' }, `Option "onNotAcquired" must be 'throw', 'skip' or a function, got "ignore".`],
     [{ onNotAcquired: null }, 'Option "onNotAcquired"'],
+    [{ holdUntil: 'end' }, `Option "holdUntil" must be 'return' or 'stream-end', got "end".`],
+    [{ holdUntil: null }, 'Option "holdUntil"'],
   ])('the options %j', (options, words) => {
     const error = failure(() => {
       class Jobs {

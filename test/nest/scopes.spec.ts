@@ -421,6 +421,12 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
     stackedStream(): Observable<string> {
       return defer(() => (grants.ran(), of('done')));
     }
+    @Get('stacked-undeclared')
+    @DistributedLock('outer')
+    @DistributedLock('inner')
+    stackedUndeclared() {
+      return defer(() => (grants.ran(), of('done')));
+    }
     @Get('nested')
     @DistributedLock('nested')
     async nested(): Promise<void> {
@@ -488,6 +494,7 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
     ['dropped-below', once('dropped-below')],
     ['stacked', ['granted outer', ...once('inner')]],
     ['stacked-stream', ['granted outer', ...once('inner')]],
+    ['stacked-undeclared', ['granted outer', ...once('inner')]],
     ['nested', [...once('nested'), ...once('plain'), ...once('composed')]],
     ['retried-outside', [...once('retried-outside'), ...once('retried-outside')]],
     ['retried-inside', [...once('retried-inside'), ...once('retried-inside')]],
