@@ -1,4 +1,6 @@
-import { of, type Observable } from 'rxjs';
+import { applyDecorators, Get, StreamableFile } from '@nestjs/common';
+import { Readable } from 'node:stream';
+import { BehaviorSubject, of, type Observable } from 'rxjs';
 import {
   DistributedLock,
   type DistributedLockOptions,
@@ -48,6 +50,30 @@ export class Fits {
     return of(1);
   }
 
+  @DistributedLock((id: string) => `stream/${id}`)
+  streamOf(_id: string, _more?: number): Observable<number> {
+    return of(1);
+  }
+
+  @DistributedLock('subject')
+  subject(): BehaviorSubject<number> {
+    return new BehaviorSubject(1);
+  }
+
+  @DistributedLock('streams')
+  async asyncStream(): Promise<Observable<number>> {
+    return of(1);
+  }
+
+  @DistributedLock('either')
+  either(now: boolean): Promise<number> | Observable<number> {
+    return now ? of(1) : Promise.resolve(1);
+  }
+
+  // Decorators that are put together are checked no more, so that they have to be cast.
+  @applyDecorators(Get('composed'), DistributedLock('composed') as MethodDecorator)
+  async composed(): Promise<void> {}
+
   @DistributedLock('private')
   private async hidden(): Promise<void> {}
   use = () => this.hidden();
@@ -60,9 +86,129 @@ export class SeveralNames {
   @DistributedLock((from: Invoice, to: Invoice) => [from.id, to.id])
   async transfer(_from: Invoice, _to: Invoice): Promise<void> {}
 
+  @DistributedLock(['a', 'b'] as const)
+  async readonly(): Promise<void> {}
+
+  @DistributedLock((...ids: string[]) => ids)
+  async any(..._ids: string[]): Promise<void> {}
+
+  @DistributedLock((ids: readonly string[]) => ids)
+  stream(_ids: string[]): Observable<number> {
+    return of(1);
+  }
+
+  @DistributedLock((one: string, others?: string[]) => (others ? [one, ...others] : one))
+  async oneOrMore(_one: string, _others?: string[]): Promise<void> {}
+
   // @ts-expect-error each of them is a string
   @DistributedLock((from: Invoice) => [from.id, 7])
   async number(_from: Invoice): Promise<void> {}
+
+  // @ts-expect-error nor may one be missing
+  @DistributedLock((from: Invoice, to?: Invoice) => [from.id, to?.id])
+  async missing(_from: Invoice, _to?: Invoice): Promise<void> {}
+
+  // @ts-expect-error the second one does not fit
+  @DistributedLock((from: Invoice, to: Invoice) => [from.id, to.id])
+  async second(_from: Invoice, _to: string): Promise<void> {}
+
+  // @ts-expect-error a list of lists is none
+  @DistributedLock([['a'], 'b'])
+  async nested(): Promise<void> {}
+}
+
+export class OfThis {
+  readonly region = 'eu';
+  private readonly secret = 'x';
+
+  @DistributedLock(function (this: OfThis) {
+    return this.secret;
+  })
+  async privately(): Promise<void> {}
+
+  // A part of the class is enough.
+  @DistributedLock(function (this: { region: string }, id: string) {
+    return `${this.region}/${id}`;
+  })
+  async part(_id: string): Promise<void> {}
+
+  @DistributedLock(function (this: OfThis, id: string) {
+    return `${this.region}/${id}`;
+  })
+  stream(_id: string): Observable<string> {
+    return of('');
+  }
+
+  @DistributedLock(
+    function (this: OfThis) {
+      return this.region;
+    },
+    {
+      onNotAcquired(error) {
+        return `${this.region}: ${error.message}`;
+      },
+    },
+  )
+  async both(): Promise<string> {
+    return '';
+  }
+
+  // @ts-expect-error the class is another one
+  @DistributedLock(function (this: Fits & { floor: number }) {
+    return `${this.floor}`;
+  })
+  async other(): Promise<void> {}
+
+  // @ts-expect-error nor can it be another one for what is given instead
+  @DistributedLock('x', { onNotAcquired(this: { floor: number }) {} })
+  async otherHandler(): Promise<void> {}
+
+  // @ts-expect-error the method has another argument than the key, although `this` fits
+  @DistributedLock(function (this: OfThis, id: string) {
+    return `${this.region}/${id}`;
+  })
+  async argument(_id: number): Promise<void> {}
+}
+
+export class HeldUntil {
+  @DistributedLock('x', { holdUntil: 'stream-end' })
+  async file(): Promise<StreamableFile> {
+    return new StreamableFile(Buffer.alloc(0));
+  }
+
+  @DistributedLock((id: string) => id, { holdUntil: 'stream-end', waitTimeout: 0 })
+  async node(_id: string): Promise<Readable> {
+    return Readable.from([]);
+  }
+
+  @DistributedLock('x', { holdUntil: 'return' })
+  async web(): Promise<ReadableStream> {
+    return new ReadableStream();
+  }
+
+  @DistributedLock('x', { holdUntil: undefined })
+  async nothing(): Promise<void> {}
+
+  @DistributedLock('x', { holdUntil: 'stream-end', onNotAcquired: 'skip' })
+  async skipped(): Promise<StreamableFile | undefined> {
+    return undefined;
+  }
+
+  // @ts-expect-error there is no such time
+  @DistributedLock('x', { holdUntil: 'end' })
+  async end(): Promise<void> {}
+
+  // @ts-expect-error who skips has no stream
+  @DistributedLock('x', { holdUntil: 'stream-end', onNotAcquired: 'skip' })
+  async noStream(): Promise<Readable> {
+    return Readable.from([]);
+  }
+
+  // @ts-expect-error also a stream is returned by a promise
+  @DistributedLock('x', { holdUntil: 'stream-end' })
+  sync(): StreamableFile {
+    return new StreamableFile(Buffer.alloc(0));
+  }
 }
 
 const OPTIONS: DistributedLockOptions = { waitTimeout: 0 };
@@ -118,6 +264,19 @@ export class NotAcquired {
     return 1;
   }
 
+  @DistributedLock('x', { onNotAcquired: () => {} })
+  async voids(): Promise<void> {}
+
+  @DistributedLock('x', { onNotAcquired: (error) => (error.retryAfter > 1 ? 'later' : 'soon') })
+  async literal(): Promise<'later' | 'soon' | 'done'> {
+    return 'done';
+  }
+
+  @DistributedLock((id: string) => id, { onNotAcquired: (error, id) => of(`${error.reason} ${id}`) })
+  streamOf(id: string): Observable<string> {
+    return of(id);
+  }
+
   @DistributedLock('x', OPTIONS)
   async options(): Promise<number> {
     return 1;
@@ -142,6 +301,22 @@ export class NotAcquiredDoesNotFit {
   stream(): Observable<number> {
     return of(1);
   }
+
+  // @ts-expect-error nor is this stream one of numbers
+  @DistributedLock('x', { onNotAcquired: () => of('x') })
+  otherStream(): Observable<number> {
+    return of(1);
+  }
+
+  // @ts-expect-error the handler gives nothing
+  @DistributedLock('x', { onNotAcquired: () => {} })
+  async nothing(): Promise<string> {
+    return '';
+  }
+
+  // @ts-expect-error the key and the handler have different arguments in one place
+  @DistributedLock((id: string) => id, { onNotAcquired: (_error: LockNotAcquiredError, id: number) => void id })
+  async arguments(_id: string): Promise<void> {}
 
   // @ts-expect-error the method has another argument
   @DistributedLock('x', { onNotAcquired: (_error: LockNotAcquiredError, invoice: Invoice) => void invoice.id })
