@@ -32,8 +32,8 @@ export function holdStream(lock: Lock, result: Streamed, pipeline: Pipeline | un
   }
   const stream = result instanceof StreamableFile ? result.getStream() : result;
   // It is called by whoever reads, and does the work of the method.
-  const read = stream._read.bind(stream);
-  stream._read = (size) => within(lock, () => read(size));
+  const read = (stream as Partial<Readable>)._read;
+  if (read) stream._read = (size) => within(lock, () => read.call(stream, size));
   if (result instanceof StreamableFile) answerLoss(result);
   tie(lock, stream, (reason) => stream.destroy(reason as Error | undefined), pipeline);
   return result;

@@ -11,6 +11,7 @@ import {
   type INestApplication,
   type NestInterceptor,
 } from '@nestjs/common';
+import { ExternalContextCreator } from '@nestjs/core';
 import { request, type ServerResponse } from 'node:http';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -195,6 +196,14 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
       );
     }
   }
+  @Injectable()
+  class Messages {
+    @DistributedLock('file', UNTIL_END)
+    async handle(): Promise<Readable> {
+      return stream();
+    }
+  }
+
   @Controller()
   class Files {
     @Get('return')
@@ -273,10 +282,16 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
     async byHandLater(@Res() response: ServerResponse & { raw?: ServerResponse }): Promise<void> {
       stream(false, false).pipe(response.raw ?? response);
     }
+    @Get('answered')
+    @DistributedLock('file', UNTIL_END)
+    async answered(@Res() response: ServerResponse & { raw?: ServerResponse }): Promise<Readable> {
+      (response.raw ?? response).end('something else');
+      return stream();
+    }
   }
 
   beforeAll(async () => {
-    ({ app, url } = await listen(await compile(backend, { controllers: [Files] }), platform));
+    ({ app, url } = await listen(await compile(backend, { controllers: [Files], providers: [Messages] }), platform));
     process.on('uncaughtException', onUncaught);
   });
   afterAll(async () => {
@@ -358,14 +373,25 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
     await nothingHeld();
   });
 
-  test.each([['replaced', 200], ['refused', 500], ...(sendsStreams ? [] : ([['node', 200]] as const))] as const)(
-    'keeps no lock for a stream that is not sent (%s)',
-    async (path, status) => {
-      expect((await get(path)).status).toBe(status);
-      await eventually(() => expect(source.destroyed).toBe(true));
-      await nothingHeld();
-    },
-  );
+  test.each([
+    ['replaced', 200],
+    ['refused', 500],
+    ['answered', 200],
+    ...(sendsStreams ? [] : ([['node', 200]] as const)),
+  ] as const)('keeps no lock for a stream that is not sent (%s)', async (path, status) => {
+    expect((await get(path)).status).toBe(status);
+    await eventually(() => expect(source.destroyed).toBe(true));
+    await nothingHeld();
+  });
+
+  test('keeps no lock for a stream when there is no response that could be made of it', async () => {
+    const messages = app.get(Messages);
+    const rest = [undefined, undefined, undefined, undefined, undefined, 'rpc'] as const;
+    const dispatch = app.get(ExternalContextCreator).create(messages, messages.handle, 'handle', ...rest);
+    expect(await dispatch()).toBe(source);
+    await eventually(() => expect(source.destroyed).toBe(true));
+    await nothingHeld();
+  });
 
   test('keeps no lock for a stream that comes after its request has timed out', async () => {
     expect((await get('late')).status).toBe(500);
