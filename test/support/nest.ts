@@ -11,13 +11,9 @@ import {
 } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test, type TestingModule } from '@nestjs/testing';
-import { createRequire } from 'node:module';
 import { map, merge, Observable, Subject } from 'rxjs';
 import { EtcdLockModule, LockService, type EtcdLockModuleOptions } from '../../lib/index.js';
 import type { Backend } from './backend.js';
-
-/** The major version of Nest. */
-export const NEST = Number.parseInt(createRequire(import.meta.url)('@nestjs/core/package.json').version, 10);
 
 export const PLATFORMS = ['express', 'fastify'] as const;
 export type Platform = (typeof PLATFORMS)[number];
