@@ -38,7 +38,8 @@ export interface DistributedLockOptions<
    * stream with {@link LockLostError}, so that the client of a route does not take a part for the whole, and one that is
    * not sent is closed. Elsewhere, whoever gets the stream has to read it to its end or close it. {@link currentLock}
    * is the lock in what the stream reads from, such as a generator. Other results are not touched by it: an Observable
-   * always holds the lock until its end.
+   * always holds the lock until its end; with an async iterable that is no stream, or a `Response`, it is held until the
+   * method has returned.
    * @default 'return'
    */
   holdUntil?: 'return' | 'stream-end' | undefined;

@@ -294,10 +294,14 @@ describe('with isGlobal: false', () => {
   @Module({ providers: [Plain] })
   class Forgetful {}
 
-  test.each([Importing, ByReexport])('a provider of the module that imports it: %o', async (importing) => {
+  test.each([
+    ['a provider of the module that imports it', Importing, Plain],
+    ['a controller of the module that imports it', Importing, Route],
+    ['a provider of a module that gets it from another one', ByReexport, Plain],
+  ])('%s', async (_what, importing, type) => {
     const module = await compile(importing);
     await module.init();
-    await module.get(Plain, { strict: false }).run();
+    await module.get<Plain>(type, { strict: false }).run();
     expect(grants.take()).toEqual(once('plain'));
     await module.close();
   });

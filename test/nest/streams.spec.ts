@@ -42,6 +42,7 @@ let gate: Promise<void>;
 let open: () => void;
 beforeEach(() => {
   made = [];
+  source = new Readable();
   gate = new Promise((resolve) => (open = resolve));
 });
 afterEach(() => open());
@@ -366,7 +367,7 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
   test('answers 503 when the lock is lost before the stream has begun', async () => {
     const answer = get('silent');
     await eventually(async () => expect(await holders('file')).toBe(1));
-    await eventually(() => expect(source?.listenerCount('error')).toBeGreaterThan(1));
+    await eventually(() => expect(source.listenerCount('error')).toBeGreaterThan(1));
     await revoke('file');
     expect((await answer).status).toBe(503);
     await nothingHeld();
