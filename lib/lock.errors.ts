@@ -1,4 +1,5 @@
 import { IntrinsicException, Logger } from '@nestjs/common';
+import { STATUS_CODES } from 'node:http';
 import { inspect } from 'node:util';
 import type { Participant } from './core/keys.js';
 import type { LossReason } from './core/audit.js';
@@ -6,10 +7,25 @@ import type { LossReason } from './core/audit.js';
 /** The stable name of a kind of error, the same across versions and copies of this package. */
 export type LockErrorCode = 'LOCK_NOT_ACQUIRED' | 'LOCK_LOST' | 'LOCK_UNAVAILABLE' | 'LOCK_USAGE';
 
+/** What a client is told of an error beside its message. */
+export interface LockErrorExtensions {
+  /** The same as that of the error. */
+  code: LockErrorCode;
+  /** Only where the message may be shown. */
+  reason?: string;
+  /** Only where the message may be shown. */
+  lockName?: string;
+  /** Seconds, if the lock is busy. */
+  retryAfter?: number;
+}
+
 /**
  * What every error of this package is. Nest's own exception filter answers a request with `status`, and passes the
  * message on if `expose` is set; it does not log these errors, because the lock service has logged those that need
  * somebody's attention (a busy lock does not).
+ *
+ * On the way to a client of a microservice or a WebSocket an RpcException or a WsException stands in for it, which is
+ * an instance of the class of the error as well, so that `instanceof` and `@Catch` are the same on every transport.
  *
  * @example
  * try {
@@ -45,6 +61,36 @@ export abstract class LockError extends IntrinsicException {
   get expose(): boolean {
     return this.status < 500;
   }
+
+  /** What GraphQL sends in the `extensions` of an error: of an error of the server it is only the code. */
+  get extensions(): LockErrorExtensions {
+    const { code, reason, lockName } = this;
+    if (!this.expose) return { code };
+    return lockName === undefined ? { code, reason } : { code, reason, lockName };
+  }
+
+  /** Also true of what stands in for an error of the class on its way to a client. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return Function.prototype[Symbol.hasInstance].call(this, standIns.get(value as object) ?? value);
+  }
+}
+
+const standIns = new WeakMap<object, LockError>();
+
+/** Gives `other` the properties of an error except its message, and has it pass for the error. */
+export function standIn<E extends Error>(other: E, error: LockError): E {
+  const { statusCode, expose, extensions } = error;
+  standIns.set(other, error);
+  return Object.assign(other, error, { statusCode, expose, extensions, cause: error });
+}
+
+export function isStandIn(error: LockError): boolean {
+  return standIns.has(error);
+}
+
+/** The message as a client may see it: a general one for an error of the server. */
+export function messageFor({ expose, message, status }: LockError): string {
+  return expose ? message : (STATUS_CODES[status] ?? 'Internal Server Error');
 }
 
 /**
@@ -67,6 +113,10 @@ export class LockNotAcquiredError extends LockError {
     status: number,
   ) {
     super(message, lockName, status);
+  }
+
+  override get extensions(): LockErrorExtensions {
+    return { ...super.extensions, retryAfter: this.retryAfter };
   }
 }
 

@@ -1,0 +1,54 @@
+import { IntrinsicException, Logger, type ExecutionContext } from '@nestjs/common';
+import { isStandIn, LockNotAcquiredError, messageFor, standIn, type LockError } from './lock.errors.js';
+
+/**
+ * What the client of a handler gets of an error of this package, on each transport of Nest. The packages of microservices
+ * and WebSockets need not be installed: they are loaded only in a handler that they have called, and no type of theirs
+ * may reach a signature here.
+ */
+export async function forClient(error: LockError, context: ExecutionContext): Promise<Error> {
+  // The interceptor can stand around a handler twice.
+  if (isStandIn(error)) return error;
+  switch (context.getType<string>()) {
+    case 'rpc': {
+      if (isEvent(context)) return ofEvent(error, context);
+      const { RpcException } = await import('@nestjs/microservices');
+      return standIn(new RpcException(payloadOf(error)), error);
+    }
+    case 'ws': {
+      const { WsException } = await import('@nestjs/websockets');
+      const ws = context.switchToWs();
+      // By this Nest tells the client which of its messages has failed.
+      const cause = { pattern: ws.getPattern(), data: ws.getData<unknown>() };
+      return standIn(new WsException({ ...payloadOf(error), cause }), error);
+    }
+    case 'graphql':
+      // GraphQL shows the message of any error.
+      return error.expose ? error : standIn(new IntrinsicException(messageFor(error)), error);
+    default:
+      return error;
+  }
+}
+
+function payloadOf(error: LockError): object {
+  return { status: 'error', statusCode: error.status, message: messageFor(error), ...error.extensions };
+}
+
+/** The event handlers of microservices, by what `@EventPattern` has noted down. */
+const EVENT = { key: 'microservices:handler_type', value: 2 };
+
+function isEvent(context: ExecutionContext): boolean {
+  return Reflect.getMetadata(EVENT.key, context.getHandler()) === EVENT.value;
+}
+
+/**
+ * Nobody waits for an answer to an event: an RpcException would be logged as an error by Nest. What else needs somebody
+ * was logged by the lock service.
+ */
+function ofEvent(error: LockError, context: ExecutionContext): Error {
+  if (error instanceof LockNotAcquiredError) {
+    const handler = `${context.getClass().name}.${context.getHandler().name}`;
+    new Logger('EtcdLock').warn(`${handler} has not handled an event. ${error.message}`);
+  }
+  return standIn(new IntrinsicException(error.message), error);
+}
