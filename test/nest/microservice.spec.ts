@@ -1,15 +1,11 @@
 import {
   Catch,
   Controller,
-  Injectable,
   Scope,
   UseFilters,
   UseInterceptors,
-  type CallHandler,
   type ExceptionFilter,
-  type ExecutionContext,
   type INestApplicationContext,
-  type NestInterceptor,
 } from '@nestjs/common';
 import {
   ClientProxyFactory,
@@ -23,7 +19,7 @@ import {
   type ClientProxy,
 } from '@nestjs/microservices';
 import { randomUUID } from 'node:crypto';
-import { lastValueFrom, mergeMap, Observable, of, retry, throwError, timeout, toArray } from 'rxjs';
+import { lastValueFrom, mergeMap, Observable, of, throwError, toArray } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../../scripts/etcd.mjs';
 import {
@@ -35,6 +31,7 @@ import {
 } from '../../lib/index.js';
 import { openBackend, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
+import { Impatient, passed, Retrying, Watching } from '../support/interceptors.js';
 import { Log } from '../support/log.js';
 import { compile } from '../support/nest.js';
 import { FAILURES, Witness, type Named } from '../support/witness.js';
@@ -43,36 +40,6 @@ import { FAILURES, Witness, type Named } from '../support/witness.js';
 
 let witness: Witness;
 const nameOf = ({ name }: Named) => name;
-
-@Injectable()
-class Impatient implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return next.handle().pipe(timeout(30));
-  }
-}
-
-@Injectable()
-class Retrying implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return next.handle().pipe(retry(1));
-  }
-}
-
-/** What an interceptor around that of the lock sees. */
-const passed: unknown[] = [];
-
-@Injectable()
-class Watching implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return new Observable((subscriber) =>
-      next.handle().subscribe({
-        next: (value) => subscriber.next(value),
-        error: (error) => (passed.push(error), subscriber.error(error)),
-        complete: () => subscriber.complete(),
-      }),
-    );
-  }
-}
 
 @Catch(LockNotAcquiredError)
 class Busy implements ExceptionFilter {
@@ -305,7 +272,7 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
   test('lets in one message at a time, in order', async () => {
     const answers = [send('slow'), send('slow')];
     await witness.arrival(order.name);
-    await witness.waiting(order.name, 1);
+    await eventually(() => expect(witness.asked(order.name)).toBe(2));
     expect(witness.of(order.name)).toHaveLength(1);
     witness.letGo(order.name);
     await witness.arrival(order.name);
