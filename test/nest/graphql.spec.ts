@@ -1,0 +1,328 @@
+import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
+import {
+  Catch,
+  Injectable,
+  NotFoundException,
+  Scope,
+  UseFilters,
+  UseInterceptors,
+  type INestApplication,
+} from '@nestjs/common';
+import {
+  Args,
+  Field,
+  GraphQLModule,
+  Mutation,
+  ObjectType,
+  Parent,
+  Query,
+  ResolveField,
+  Resolver,
+} from '@nestjs/graphql';
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  DistributedLock,
+  DistributedLockInterceptor,
+  LockError,
+  LockNotAcquiredError,
+  LockService,
+  LockUnavailableError,
+} from '../../lib/index.js';
+import { openBackend, type Backend } from '../support/backend.js';
+import { eventually } from '../support/eventually.js';
+import { Impatient, passed, Retrying, Watching } from '../support/interceptors.js';
+import { Log } from '../support/log.js';
+import { compile, listen, PLATFORMS } from '../support/nest.js';
+import { FAILURES, Witness } from '../support/witness.js';
+
+/** Resolvers of GraphQL. */
+
+let witness: Witness;
+const itself = (name: string) => name;
+const Name = () => Args('name', { type: () => String });
+
+@ObjectType()
+class Seat {
+  @Field(() => String)
+  name!: string;
+}
+
+@Catch(LockNotAcquiredError, LockUnavailableError)
+class Caught {
+  catch(error: LockError): Error {
+    return new Error(`caught ${error.code} ${error.reason}`);
+  }
+}
+
+@Resolver(() => Seat)
+class Seats {
+  @Query(() => String)
+  @DistributedLock(itself)
+  async below(@Name() _name: string): Promise<string> {
+    return await witness.visit();
+  }
+
+  @DistributedLock(itself)
+  @Query(() => String)
+  async above(@Name() _name: string): Promise<string> {
+    return await witness.visit();
+  }
+
+  @Mutation(() => String)
+  @DistributedLock(itself)
+  async book(@Name() _name: string): Promise<string> {
+    return await witness.visit();
+  }
+
+  @Query(() => String)
+  @DistributedLock((name: string) => `${name}/outer`)
+  @DistributedLock(itself)
+  async stacked(@Name() _name: string): Promise<string> {
+    return await witness.visit();
+  }
+
+  // Of the interceptors of a method that of the lowest decorator is the outermost.
+  @Query(() => String)
+  @DistributedLock(itself)
+  @UseInterceptors(Impatient)
+  async impatient(@Name() _name: string): Promise<string> {
+    return await witness.stay();
+  }
+
+  @Query(() => String)
+  @DistributedLock(itself)
+  @UseInterceptors(Retrying)
+  async retried(@Name() name: string): Promise<string> {
+    await witness.visit();
+    if (witness.of(name).length === 1) throw new Error('the first time');
+    return name;
+  }
+
+  @Query(() => Seat)
+  async seat(@Name() name: string): Promise<Seat> {
+    return { name };
+  }
+
+  @ResolveField(() => String)
+  @DistributedLock(({ name }: Seat) => name)
+  async owner(@Parent() _seat: Seat): Promise<string> {
+    return await witness.visit();
+  }
+
+  @ResolveField(() => String, { nullable: true })
+  @DistributedLock(({ name }: Seat) => name, { waitTimeout: 0 })
+  async price(@Parent() _seat: Seat): Promise<string> {
+    return await witness.visit();
+  }
+
+  @Query(() => String, { nullable: true })
+  @DistributedLock(itself, { waitTimeout: 0 })
+  @UseInterceptors(Watching)
+  async busy(@Name() _name: string): Promise<string> {
+    return await witness.visit();
+  }
+
+  @Query(() => String, { nullable: true })
+  @DistributedLock(itself, { waitTimeout: 0, onNotAcquired: 'skip' })
+  async skip(@Name() _name: string): Promise<string | undefined> {
+    return await witness.visit();
+  }
+
+  @Query(() => String, { nullable: true })
+  @DistributedLock((name: string) => `${name}/around`)
+  @UseInterceptors(Watching)
+  async throws(@Name() name: string): Promise<string> {
+    return witness.throwPrepared(name);
+  }
+
+  @Query(() => String, { nullable: true })
+  @UseFilters(Caught)
+  @UseInterceptors(DistributedLockInterceptor)
+  async filtered(@Name() name: string): Promise<string> {
+    return witness.throwPrepared(name);
+  }
+}
+
+@Injectable({ scope: Scope.REQUEST })
+@Resolver()
+class Scoped {
+  static made = 0;
+  constructor(private readonly locks: LockService) {
+    Scoped.made++;
+  }
+
+  @Query(() => String)
+  @DistributedLock(function (this: Scoped, name: string) {
+    return this instanceof Scoped ? name : 'not the resolver';
+  })
+  async scoped(@Name() _name: string): Promise<string> {
+    return await witness.visit();
+  }
+
+  @Query(() => String, { nullable: true })
+  @UseInterceptors(Watching, DistributedLockInterceptor)
+  async byHand(@Name() name: string): Promise<string> {
+    return await this.locks.withLock(name, () => witness.visit(), { waitTimeout: 0 });
+  }
+}
+
+const CASES = PLATFORMS.flatMap((platform) => [
+  { platform, enhancers: [] as const, which: 'none' },
+  { platform, enhancers: ['interceptors'] as const, which: 'interceptors' },
+]);
+
+describe.each(CASES)('a resolver on $platform, with $which around fields', ({ platform, enhancers }) => {
+  let backend: Backend;
+  let app: INestApplication;
+  let url: string;
+  let name: string;
+  beforeAll(async () => {
+    backend = openBackend('memory');
+    const graphql = GraphQLModule.forRoot<ApolloDriverConfig>({
+      driver: ApolloDriver,
+      autoSchemaFile: true,
+      includeStacktraceInErrorResponses: false,
+      fieldResolverEnhancers: [...enhancers],
+    });
+    const module = await compile(backend, { imports: [graphql], providers: [Seats, Scoped] });
+    ({ app, url } = await listen(module, platform));
+    witness = new Witness(app.get(LockService), backend.service());
+  });
+  afterAll(async () => {
+    await app.close();
+    await backend.close();
+  });
+  beforeEach(() => {
+    name = randomUUID();
+    passed.length = 0;
+  });
+
+  interface Answer {
+    data?: Record<string, unknown> | null;
+    errors?: { message: string; path: string[]; extensions: object }[];
+  }
+  const ask = async (query: string): Promise<Answer> => {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
+    return (await response.json()) as Answer;
+  };
+  const read = (field: string, given = name) => ask(`{ ${field}(name: "${given}") }`);
+  const nameOf = (prepared: { name: string }) => prepared.name;
+
+  test.each(['below', 'above', 'scoped', 'byHand'])('takes the lock once for a query (%s)', async (field) => {
+    expect(await read(field)).toEqual({ data: { [field]: name } });
+    await witness.sawOneGrant(name);
+  });
+
+  test('makes a request-scoped resolver for each request', async () => {
+    const before = Scoped.made;
+    await read('scoped');
+    await read('scoped');
+    expect(Scoped.made - before).toBe(2);
+  });
+
+  test('takes the lock once for a mutation', async () => {
+    expect(await ask(`mutation { book(name: "${name}") }`)).toEqual({ data: { book: name } });
+    await witness.sawOneGrant(name);
+  });
+
+  test('takes the lock once for a field', async () => {
+    expect(await ask(`{ seat(name: "${name}") { name owner } }`)).toEqual({ data: { seat: { name, owner: name } } });
+    await witness.sawOneGrant(name);
+  });
+
+  test('takes it one after the other for fields that ask for the same', async () => {
+    const { data } = await ask(`{ a: below(name: "${name}") b: below(name: "${name}") c: below(name: "${name}") }`);
+    expect(data).toEqual({ a: name, b: name, c: name });
+    expect(witness.of(name).every(({ held, alone }) => held && alone)).toBe(true);
+    expect(new Set(witness.of(name).map(({ token }) => token)).size).toBe(3);
+    expect(witness.asked(name)).toBe(3);
+    await witness.isFree(name);
+  });
+
+  test('takes each of two locks on a resolver once', async () => {
+    expect(await read('stacked')).toEqual({ data: { stacked: name } });
+    await witness.sawOneGrant(name);
+    expect(witness.asked(`${name}/outer`)).toBe(1);
+    await witness.isFree(`${name}/outer`);
+  });
+
+  test('keeps the lock under a resolver that is too slow', async () => {
+    expect((await read('impatient')).errors).toHaveLength(1);
+    expect((await witness.other.inspect(name)).holders).toHaveLength(1);
+    await witness.arrival(name);
+    witness.letGo(name);
+    await eventually(() => expect(witness.of(name)).toHaveLength(2));
+    await witness.sawOneGrant(name);
+  });
+
+  test('ends the wait of a resolver that is too slow', async () => {
+    const lock = await witness.other.acquire(name);
+    expect((await read('impatient')).errors).toHaveLength(1);
+    await witness.waiting(name, 0);
+    await lock.release();
+    expect(witness.of(name)).toEqual([]);
+  });
+
+  test('takes the lock again for another attempt', async () => {
+    expect(await read('retried')).toEqual({ data: { retried: name } });
+    expect(witness.asked(name)).toBe(2);
+    await witness.isFree(name);
+  });
+
+  test('skips what onNotAcquired says', async () => {
+    await using _lock = await witness.other.acquire(name);
+    expect(await read('skip')).toEqual({ data: { skip: null } });
+  });
+
+  const busy = () => ({
+    message: `The lock "${name}" is busy: somebody else has it or waits for it; try again later.`,
+    extensions: { code: 'LOCK_NOT_ACQUIRED', reason: 'busy', lockName: name, retryAfter: 1 },
+  });
+
+  test.each(['busy', 'byHand'])('tells the client that the lock is busy, and logs nothing (%s)', async (field) => {
+    const log = Log.collect();
+    await using _lock = await witness.other.acquire(name);
+    const { data, errors } = await read(field);
+    expect(data).toEqual({ [field]: null });
+    expect(errors).toMatchObject([{ path: [field], ...busy() }]);
+    expect(errors![0]!.extensions).toEqual(busy().extensions);
+    expect(passed[0]).toBeInstanceOf(LockNotAcquiredError);
+    expect(log.lines).toEqual([]);
+  });
+
+  test('tells the client of a busy field beside the rest', async () => {
+    const log = Log.collect();
+    await using _lock = await witness.other.acquire(name);
+    const { data, errors } = await ask(`{ seat(name: "${name}") { name price } }`);
+    expect(data).toEqual({ seat: { name, price: null } });
+    expect(errors).toMatchObject([{ path: ['seat', 'price'], ...busy() }]);
+    expect(log.lines).toEqual([]);
+  });
+
+  test.each(FAILURES)('tells the client of $what', async ({ error, message, more }) => {
+    const log = Log.collect();
+    const { errors } = await read('throws', nameOf(witness.prepare(error)));
+    expect(errors).toMatchObject([{ message }]);
+    expect(errors![0]!.extensions).toEqual(more);
+    const [seen] = passed as [LockError];
+    expect(seen).toBeInstanceOf(error.constructor);
+    expect(seen).toMatchObject({ code: error.code, reason: error.reason, status: error.status });
+    expect(log.lines).toEqual([]);
+  });
+
+  test('leaves other errors alone', async () => {
+    for (const error of [new NotFoundException('mine'), new Error('mine')]) {
+      const { errors } = await read('throws', nameOf(witness.prepare(error)));
+      expect(errors).toMatchObject([{ message: 'mine' }]);
+      expect(passed.pop()).toBe(error);
+    }
+  });
+
+  test.each(FAILURES)('has a filter catch $what if it is for that', async ({ error, message }) => {
+    const { errors } = await read('filtered', nameOf(witness.prepare(error)));
+    const isCaught = ['LOCK_NOT_ACQUIRED', 'LOCK_UNAVAILABLE'].includes(error.code);
+    expect(errors).toMatchObject([{ message: isCaught ? `caught ${error.code} ${error.reason}` : message }]);
+  });
+});
