@@ -1,19 +1,9 @@
 import { Injectable, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
 import { catchError, Observable, throwError } from 'rxjs';
+import { responseOf, whenClientGoes, whenSent } from './lock.client.js';
 import { LockError, LockNotAcquiredError } from './lock.errors.js';
 import { marksOf, Pipeline, throughPipeline } from './lock.pipeline.js';
 import { forClient } from './lock.transport.js';
-
-/** The part of express's and fastify's response that is used here. */
-interface Response {
-  raw?: Response;
-  writableFinished?: boolean;
-  destroyed?: boolean;
-  headersSent?: boolean;
-  once?(event: 'close', listener: () => void): void;
-  header?(name: string, value: string): void;
-  setHeader?(name: string, value: string): void;
-}
 
 /**
  * Attached by `@DistributedLock` to the methods that Nest dispatches to. It does not take the lock: that is done by the
@@ -23,8 +13,8 @@ interface Response {
  * nobody reads, and turns an error of this package into what the transport sends: `Retry-After` on HTTP, an
  * RpcException, a WsException, the `extensions` of GraphQL. Errors of others pass as they are.
  *
- * That a client has gone it learns on HTTP, and on WebSockets, where Nest unsubscribes. Nest tells nobody when the client
- * of a microservice goes, and hands no response to a resolver of GraphQL: such a wait ends with its `waitTimeout`.
+ * That a client has gone it learns on HTTP, GraphQL, WebSockets, and of messages over TCP. Behind a broker nobody knows:
+ * there a wait ends with its `waitTimeout`. Who has sent an event waits for nothing, and may go.
  *
  * It can also be used by hand, or globally, on handlers that lock by themselves or call methods that do: then it turns
  * their errors. It does not stop waits inside a handler, because that may have begun its work.
@@ -32,24 +22,17 @@ interface Response {
 @Injectable()
 export class DistributedLockInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const response = context.getType() === 'http' ? context.switchToHttp().getResponse<Response>() : undefined;
-    const raw = response?.raw ?? response;
+    const response = responseOf(context);
     const fail = async (error: LockError): Promise<never> => {
       // A stream of events has begun before its handler is called.
-      if (response && !raw?.headersSent && error instanceof LockNotAcquiredError) {
+      if (response && !(response.raw ?? response).headersSent && error instanceof LockNotAcquiredError) {
         (response.header ?? response.setHeader)?.call(response, 'Retry-After', String(error.retryAfter));
       }
       throw await forClient(error, context);
     };
     return new Observable((subscriber) => {
       const pipeline = new Pipeline(marksOf(context.getHandler()));
-      const onClose = () => {
-        if (!raw?.writableFinished) pipeline.abandon();
-        pipeline.answered();
-      };
-      // Its client may have gone while a guard was at work.
-      if (raw?.destroyed) onClose();
-      else raw?.once?.('close', onClose);
+      const stop = whenClientGoes(context, () => pipeline.abandon());
       // The source is subscribed to in here as well: a promise runs in the context of the call, an Observable in that
       // of its subscription.
       const subscription = throughPipeline(pipeline, () =>
@@ -64,8 +47,9 @@ export class DistributedLockInterceptor implements NestInterceptor {
       );
       return () => {
         subscription.unsubscribe();
+        stop();
         pipeline.end();
-        if (!raw) pipeline.answered();
+        whenSent(context, () => pipeline.answered());
       };
     });
   }

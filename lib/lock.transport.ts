@@ -34,10 +34,11 @@ function payloadOf(error: LockError): object {
   return { status: 'error', statusCode: error.status, message: messageFor(error), ...error.extensions };
 }
 
-/** The event handlers of microservices, by what `@EventPattern` has noted down. */
+/** What `@EventPattern` notes down. */
 const EVENT = { key: 'microservices:handler_type', value: 2 };
 
-function isEvent(context: ExecutionContext): boolean {
+/** Whether it handles events of a microservice, to which there is no answer. */
+export function isEvent(context: ExecutionContext): boolean {
   return Reflect.getMetadata(EVENT.key, context.getHandler()) === EVENT.value;
 }
 

@@ -20,7 +20,7 @@ import {
   Resolver,
 } from '@nestjs/graphql';
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   DistributedLock,
   DistributedLockInterceptor,
@@ -73,6 +73,12 @@ class Seats {
   @DistributedLock(itself)
   async book(@Name() _name: string): Promise<string> {
     return await witness.visit();
+  }
+
+  @Query(() => String)
+  @DistributedLock(itself)
+  async slow(@Name() _name: string): Promise<string> {
+    return await witness.stay();
   }
 
   @Query(() => String)
@@ -202,9 +208,10 @@ describe.each(CASES)('a resolver on $platform, with $which around fields', ({ pl
     data?: Record<string, unknown> | null;
     errors?: { message: string; path: string[]; extensions: object }[];
   }
-  const ask = async (query: string): Promise<Answer> => {
+  const ask = async (query: string, init?: RequestInit): Promise<Answer> => {
     const headers = { 'content-type': 'application/json' };
-    const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
+    const body = JSON.stringify({ query });
+    const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body, ...init });
     return (await response.json()) as Answer;
   };
   const read = (field: string, given = name) => ask(`{ ${field}(name: "${given}") }`);
@@ -249,9 +256,11 @@ describe.each(CASES)('a resolver on $platform, with $which around fields', ({ pl
   });
 
   test('keeps the lock under a resolver that is too slow', async () => {
-    expect((await read('impatient')).errors).toHaveLength(1);
-    expect((await witness.other.inspect(name)).holders).toHaveLength(1);
+    const answer = read('impatient');
     await witness.arrival(name);
+    Impatient.timeout.next();
+    expect((await answer).errors).toHaveLength(1);
+    expect((await witness.other.inspect(name)).holders).toHaveLength(1);
     witness.letGo(name);
     await eventually(() => expect(witness.of(name)).toHaveLength(2));
     await witness.sawOneGrant(name);
@@ -259,7 +268,10 @@ describe.each(CASES)('a resolver on $platform, with $which around fields', ({ pl
 
   test('ends the wait of a resolver that is too slow', async () => {
     const lock = await witness.other.acquire(name);
-    expect((await read('impatient')).errors).toHaveLength(1);
+    const answer = read('impatient');
+    await witness.waiting(name, 1);
+    Impatient.timeout.next();
+    expect((await answer).errors).toHaveLength(1);
     await witness.waiting(name, 0);
     await lock.release();
     expect(witness.of(name)).toEqual([]);
@@ -269,6 +281,45 @@ describe.each(CASES)('a resolver on $platform, with $which around fields', ({ pl
     expect(await read('retried')).toEqual({ data: { retried: name } });
     expect(witness.asked(name)).toBe(2);
     await witness.isFree(name);
+  });
+
+  test('leaves the line when the client goes, and does not run the resolver', async () => {
+    const lock = await witness.other.acquire(name);
+    const client = new AbortController();
+    const gone = expect(ask(`mutation { book(name: "${name}") }`, { signal: client.signal })).rejects.toThrow();
+    await witness.waiting(name, 1);
+    client.abort();
+    await gone;
+    await witness.waiting(name, 0);
+    await lock.release();
+    expect(witness.of(name)).toEqual([]);
+  });
+
+  test('keeps the lock under a resolver whose client goes', async () => {
+    const next = randomUUID();
+    await using _lock = await witness.other.acquire(next);
+    const client = new AbortController();
+    const gone = expect(
+      ask(`{ slow(name: "${name}") below(name: "${next}") }`, { signal: client.signal }),
+    ).rejects.toThrow();
+    await witness.arrival(name);
+    await witness.waiting(next, 1);
+    client.abort();
+    await gone;
+    // By this the application has heard that the client is gone.
+    await witness.waiting(next, 0);
+    expect((await witness.other.inspect(name)).holders).toHaveLength(1);
+    witness.letGo(name);
+    await eventually(() => expect(witness.of(name)).toHaveLength(2));
+    await witness.sawOneGrant(name);
+  });
+
+  test('listens once to the connection of many fields', async () => {
+    const warn = vi.spyOn(process, 'emitWarning');
+    onTestFinished(() => warn.mockRestore());
+    const fields = Array.from({ length: 20 }, (_, index) => `f${index}: below(name: "${name}/${index}")`);
+    expect((await ask(`{ ${fields.join(' ')} }`)).errors).toBeUndefined();
+    expect(warn).not.toHaveBeenCalled();
   });
 
   test('skips what onNotAcquired says', async () => {

@@ -286,9 +286,11 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
   test.each(['impatient', 'impatient inside'])(
     'keeps the lock under a handler that is too slow (%s)',
     async (pattern) => {
-      await expect(send(pattern)).rejects.toMatchObject({ status: 'error' });
-      expect((await witness.other.inspect(order.name)).holders).toHaveLength(1);
+      const failed = expect(send(pattern)).rejects.toMatchObject({ status: 'error' });
       await witness.arrival(order.name);
+      Impatient.timeout.next();
+      await failed;
+      expect((await witness.other.inspect(order.name)).holders).toHaveLength(1);
       witness.letGo(order.name);
       await eventually(() => expect(witness.of(order.name)).toHaveLength(2));
       await witness.sawOneGrant(order.name);
@@ -297,7 +299,10 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
 
   test.each(['impatient', 'impatient inside'])('ends the wait of a handler that is too slow (%s)', async (pattern) => {
     const lock = await witness.other.acquire(order.name);
-    await expect(send(pattern)).rejects.toMatchObject({ status: 'error' });
+    const failed = expect(send(pattern)).rejects.toMatchObject({ status: 'error' });
+    await witness.waiting(order.name, 1);
+    Impatient.timeout.next();
+    await failed;
     await witness.waiting(order.name, 0);
     await lock.release();
     expect(witness.of(order.name)).toEqual([]);
@@ -310,14 +315,54 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
     await witness.isFree(order.name);
   });
 
-  test('does not hear that its client has gone: the handler runs when its turn comes', async () => {
+  /** A client that goes. */
+  const leaving = async (): Promise<ClientProxy> => {
+    const other = ClientProxyFactory.create(options);
+    await other.connect();
+    return other;
+  };
+
+  test('leaves the line when the client goes, and does not run the handler', async () => {
     const lock = await witness.other.acquire(order.name);
-    const leaving = ClientProxyFactory.create(options);
-    await leaving.connect();
-    const gone = expect(send('below', order, leaving)).rejects.toThrow();
+    const other = await leaving();
+    const gone = expect(send('slow', order, other)).rejects.toThrow();
     await witness.waiting(order.name, 1);
-    leaving.close();
+    other.close();
     await gone;
+    await witness.waiting(order.name, 0);
+    await lock.release();
+    expect(witness.of(order.name)).toEqual([]);
+  });
+
+  test('keeps the lock under a handler whose client goes', async () => {
+    const next = { name: randomUUID() };
+    await using _lock = await witness.other.acquire(next.name);
+    const other = await leaving();
+    const gone = [send('slow', order, other), send('slow', next, other)];
+    const failed = Promise.all(gone.map((each) => expect(each).rejects.toThrow()));
+    await witness.arrival(order.name);
+    await witness.waiting(next.name, 1);
+    other.close();
+    await failed;
+    // By this the microservice has heard that the client is gone.
+    await witness.waiting(next.name, 0);
+    expect((await witness.other.inspect(order.name)).holders).toHaveLength(1);
+    witness.letGo(order.name);
+    await eventually(() => expect(witness.of(order.name)).toHaveLength(2));
+    await witness.sawOneGrant(order.name);
+  });
+
+  test('handles an event whose sender has gone while it waited', async () => {
+    const [lock, asked] = [await witness.other.acquire(order.name), { name: randomUUID() }];
+    await using _lock = await witness.other.acquire(asked.name);
+    const other = await leaving();
+    other.emit('event', order);
+    const gone = expect(send('slow', asked, other)).rejects.toThrow();
+    await witness.waiting(order.name, 1);
+    await witness.waiting(asked.name, 1);
+    other.close();
+    await gone;
+    await witness.waiting(asked.name, 0);
     await lock.release();
     await eventually(() => expect(witness.of(order.name)).toHaveLength(1));
     await witness.sawOneGrant(order.name);
