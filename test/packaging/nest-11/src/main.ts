@@ -1,0 +1,3 @@
+import { tryOut } from './app';
+
+void tryOut();

@@ -1,0 +1,10 @@
+import assert from 'node:assert/strict';
+import { LockService, LockUsageError } from 'nestjs-etcd-lock';
+
+/** With `--enable-source-maps` a stack shows the lines of the source, although that is not a file of the package. */
+
+await assert.rejects(LockService.connect({ ttl: 10 }), (error) => {
+  assert.ok(error instanceof LockUsageError);
+  assert.match(String(error.stack), /[\\/]lib[\\/]lock\.\S+\.ts:\d+:\d+/);
+  return true;
+});
