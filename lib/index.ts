@@ -4,7 +4,12 @@ export type { LossReason } from './core/audit.js';
 export { bindLockService } from './lock.binding.js';
 export type { CampaignOptions } from './lock.campaign.js';
 export { currentLock } from './lock.context.js';
-export { DistributedLock, type DistributedLockOptions, type LockDecorator } from './lock.decorator.js';
+export {
+  DistributedLock,
+  type DistributedLockOptions,
+  type LockDecorator,
+  type NotAcquiredHandler,
+} from './lock.decorator.js';
 export { LeaderElection } from './lock.election.js';
 export {
   LockError,

@@ -36,6 +36,7 @@ export interface LockErrorExtensions {
  * }
  */
 export abstract class LockError extends IntrinsicException {
+  /** Which of the four kinds of errors it is, for programs; it does not change. */
   abstract readonly code: LockErrorCode;
   /** Why, in one word; the words depend on the class. */
   abstract readonly reason: string;

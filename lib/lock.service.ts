@@ -187,6 +187,7 @@ export class LockService implements AsyncDisposable {
     return this.#closing;
   }
 
+  /** The same as {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

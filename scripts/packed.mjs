@@ -10,7 +10,9 @@ import { fileURLToPath } from 'node:url';
  */
 
 const USAGE = `node scripts/packed.mjs [--tarball <file>] [--lock] [<application>]...
+node scripts/packed.mjs --pack <file>
 
+  --pack     makes the tarball of dist, as npm would publish it, and nothing else
   --tarball  what \`npm pack\` has made; else it is made here, from dist
   --lock     renews the lockfiles of the applications instead, after a change of package.json`;
 
@@ -48,29 +50,40 @@ const STEPS = {
 };
 
 const args = process.argv.slice(2);
-const given = args.includes('--tarball') ? args.splice(args.indexOf('--tarball'), 2)[1] : undefined;
-const renews = args.includes('--lock') && args.splice(args.indexOf('--lock'), 1).length > 0;
+const [packs, given, renews] = [value('--pack'), value('--tarball'), flag('--lock')];
 const unknown = args.find((arg) => !(arg in STEPS));
 if (unknown !== undefined) {
-  console.error(`There is no "${unknown}".\n\n${USAGE}\n  applications: ${Object.keys(STEPS).join(', ')}`);
+  console.error(`There is no "${unknown}".\n\n${USAGE}\n\n  applications: ${Object.keys(STEPS).join(', ')}`);
   process.exit(2);
 }
 
 const place = mkdtempSync(join(tmpdir(), 'nestjs-etcd-lock-'));
 try {
   const tarball = given ?? pack();
-  for (const name of args.length > 0 ? args : Object.keys(STEPS)) {
-    if (renews) renew(name, tarball);
-    else if (!use(name, tarball)) process.exitCode = 1;
+  if (packs) cpSync(tarball, packs);
+  else {
+    for (const name of args.length > 0 ? args : Object.keys(STEPS)) {
+      if (renews) renew(name, tarball);
+      else if (!use(name, tarball)) process.exitCode = 1;
+    }
   }
 } finally {
   rmSync(place, { recursive: true, force: true, maxRetries: 3 });
 }
 
+/** @param {string} name */
+function value(name) {
+  return args.includes(name) ? args.splice(args.indexOf(name), 2)[1] : undefined;
+}
+
+/** @param {string} name */
+function flag(name) {
+  return args.includes(name) && args.splice(args.indexOf(name), 1).length > 0;
+}
+
 function pack() {
-  const [{ filename, size }] = JSON.parse(
-    run(ROOT, 'npm', ['pack', '--ignore-scripts', '--json', `--pack-destination=${place}`]),
-  );
+  const options = ['--ignore-scripts', '--json', `--pack-destination=${place}`];
+  const [{ filename, size }] = JSON.parse(run(ROOT, 'npm', ['pack', ...options]));
   console.log(`${filename}: ${Math.ceil(size / 1024)} KiB`);
   return join(place, filename);
 }
