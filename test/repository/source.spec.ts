@@ -2,8 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
-import { describe, expect, test } from 'vitest';
-import * as api from '../../lib/index.js';
+import { expect, test } from 'vitest';
 
 /** Rules about the source that matter enough to be checked. */
 
@@ -66,57 +65,4 @@ test('no file imports itself in a circle', () => {
 test.each(files)('%s is short, and does not write to the console', (file) => {
   expect(source(file).split('\n').length).toBeLessThanOrEqual(250);
   expect(source(file)).not.toMatch(/\bconsole\./);
-});
-
-describe('the public surface', () => {
-  test('is exactly this', () => {
-    expect(Object.keys(api).toSorted()).toEqual([
-      'DistributedLock',
-      'DistributedLockInterceptor',
-      'EtcdLockModule',
-      'InjectLeaderElection',
-      'InjectLockService',
-      'LeaderElection',
-      'LockError',
-      'LockLostError',
-      'LockNotAcquiredError',
-      'LockService',
-      'LockUnavailableError',
-      'LockUsageError',
-      'OnlyLeader',
-      'bindLockService',
-      'currentLock',
-      'getLeaderElectionToken',
-      'getLockServiceToken',
-    ]);
-  });
-
-  test('is documented: every export, and every public member of its classes and interfaces', () => {
-    const entry = join(root, 'lib/index.ts');
-    const { options } = ts.parseJsonConfigFileContent(
-      ts.readConfigFile(join(root, 'tsconfig.json'), (path) => readFileSync(path, 'utf8')).config,
-      ts.sys,
-      root,
-    );
-    const program = ts.createProgram([entry], options);
-    const checker = program.getTypeChecker();
-    const undocumented: string[] = [];
-    const check = (symbol: ts.Symbol, name: string): void => {
-      if (symbol.getDocumentationComment(checker).length === 0) undocumented.push(name);
-    };
-    const module = checker.getSymbolAtLocation(program.getSourceFile(entry)!)!;
-    for (const exported of checker.getExportsOfModule(module)) {
-      const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
-      check(symbol, symbol.name);
-      for (const member of symbol.members?.values() ?? []) {
-        const declaration = member.declarations?.[0];
-        const isPublic =
-          declaration && !(ts.getCombinedModifierFlags(declaration) & ts.ModifierFlags.NonPublicAccessibilityModifier);
-        const isNamed = !/^(__|#)/.test(member.name) && !(member.flags & ts.SymbolFlags.TypeParameter);
-        if (isPublic && isNamed) check(member, `${symbol.name}.${member.name}`);
-      }
-    }
-    // Said by the union of literals itself, in every class of errors, and in the comment of the class.
-    expect(undocumented.filter((name) => !/Error\.(code|reason)$/.test(name))).toEqual([]);
-  });
 });
