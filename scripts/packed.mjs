@@ -32,7 +32,10 @@ const STEPS = {
     ['the command', command],
     ['tsc, with all declarations checked', (app) => run(app, 'tsc', ['-p', '.'])],
     ['an ES module over HTTP', (app) => run(app, 'node', ['dist/main.js'])],
-    ['source maps', (app) => run(app, 'node', ['--enable-source-maps', 'dist/errors.js'])],
+    [
+      'the lines of the source in a stack, and the name of a peer that is missing',
+      (app) => run(app, 'node', ['--enable-source-maps', 'dist/errors.js']),
+    ],
     ['vitest', (app) => run(app, 'vitest', ['run'])],
     ['bundled with rolldown', bundle],
   ],
