@@ -30,7 +30,7 @@ export interface EtcdLockModuleExtras {
    * @default true
    */
   isGlobal?: boolean | undefined;
-  /** The name of this lock service, if the application has several; see {@link InjectLockService}. */
+  /** The name of this lock service, if the application has several; see `@InjectLockService()`. */
   instance?: string | undefined;
 }
 
