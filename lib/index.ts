@@ -18,6 +18,7 @@ export {
   LockUnavailableError,
   LockUsageError,
   type LockErrorCode,
+  type LockErrorExtensions,
 } from './lock.errors.js';
 export type { Lock } from './lock.handle.js';
 export { DistributedLockInterceptor } from './lock.interceptor.js';

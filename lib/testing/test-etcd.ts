@@ -152,7 +152,7 @@ export class TestEtcd implements AsyncDisposable {
   }
 
   /**
-   * Ends all: partitions are healed, all waits end with {@link LockUnavailableError}, locks that are held are given back,
+   * Ends all: partitions are healed, all waits end with `LockUnavailableError`, locks that are held are given back,
    * and the lock services are closed. It takes no time, also under fake timers, and may be called more than once.
    */
   async close(): Promise<void> {
@@ -166,6 +166,7 @@ export class TestEtcd implements AsyncDisposable {
     this.#forBound = undefined;
   }
 
+  /** The same as {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
