@@ -20,9 +20,8 @@ import {
   type WsResponse,
 } from '@nestjs/websockets';
 import { randomUUID } from 'node:crypto';
-import { createRequire } from 'node:module';
 import { concat, defer, mergeMap, NEVER, Observable, of } from 'rxjs';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import {
   DistributedLock,
   DistributedLockInterceptor,
@@ -40,8 +39,7 @@ import { FAILURES, Witness, type Named } from '../support/witness.js';
 
 /** Handlers of gateways, over ws and over socket.io. */
 
-const { version } = createRequire(import.meta.url)('@nestjs/core/package.json') as { version: string };
-const nest = Number.parseInt(version);
+const nest = Number(inject('nest'));
 
 let witness: Witness;
 const nameOf = ({ name }: Named) => name;
