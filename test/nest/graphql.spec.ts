@@ -191,7 +191,8 @@ describe.each(CASES)('a resolver on $platform, with $which around fields', ({ pl
       includeStacktraceInErrorResponses: false,
       fieldResolverEnhancers: [...enhancers],
     });
-    const module = await compile(backend, { imports: [graphql], providers: [Seats, Scoped] });
+    // Longer than any test waits: who leaves the line does it because it was told.
+    const module = await compile(backend, { imports: [graphql], providers: [Seats, Scoped] }, { waitTimeout: 60_000 });
     ({ app, url } = await listen(module, platform));
     witness = new Witness(app.get(LockService), backend.service());
   });

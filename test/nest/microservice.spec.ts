@@ -209,7 +209,8 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
   let options: { transport: Transport.TCP; options: { host: string; port: number } };
   beforeAll(async () => {
     backend = openBackend('memory');
-    const module = await compile(backend, { controllers: [Orders, ByHand, Scoped] });
+    // Longer than any test waits: who leaves the line does it because it was told.
+    const module = await compile(backend, { controllers: [Orders, ByHand, Scoped] }, { waitTimeout: 60_000 });
     options = { transport: Transport.TCP, options: { host: '127.0.0.1', port: await freePort() } };
     if (kind === 'a microservice') {
       const microservice = module.createNestMicroservice({ ...options, logger: false });

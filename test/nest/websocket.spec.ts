@@ -202,7 +202,12 @@ describe.each(SOCKETS)('a gateway on %s', (sockets) => {
   beforeAll(async () => {
     backend = openBackend('memory');
     // Nest 11 has no request-scoped gateways.
-    const module = await compile(backend, { providers: [Room, ByHand, ...(nest >= 12 ? [Scoped] : [])] });
+    // Longer than any test waits: who leaves the line does it because it was told.
+    const module = await compile(
+      backend,
+      { providers: [Room, ByHand, ...(nest >= 12 ? [Scoped] : [])] },
+      { waitTimeout: 60_000 },
+    );
     app = module.createNestApplication({ logger: false, forceCloseConnections: true });
     app.useWebSocketAdapter(sockets === 'ws' ? new WsAdapter(app) : new IoAdapter(app));
     await app.listen(0, '127.0.0.1');
