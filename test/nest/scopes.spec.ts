@@ -14,6 +14,7 @@ import {
   type INestApplication,
   type NestInterceptor,
   type OnApplicationBootstrap,
+  type OnModuleDestroy,
   type OnModuleInit,
   type Type,
 } from '@nestjs/common';
@@ -43,6 +44,14 @@ const builder = (parts: Parameters<typeof Test.createTestingModule>[0], isFirst 
     .overrideProvider(LockService)
     .useValue(grants.of(backend.service()))
     .setLogger(silent);
+};
+
+/** Puts another method in the place of this one, without its metadata. */
+const dropping = (): MethodDecorator => (_target, _property, descriptor: TypedPropertyDescriptor<any>) => {
+  const inner = descriptor.value as (...args: unknown[]) => unknown;
+  descriptor.value = function (this: unknown, ...args: unknown[]) {
+    return inner.apply(this, args);
+  };
 };
 
 @Injectable()
@@ -118,6 +127,24 @@ describe('a provider', () => {
   }
 
   @Injectable()
+  class Wrapped {
+    @dropping()
+    @DistributedLock('below')
+    async below(): Promise<void> {
+      grants.ran();
+    }
+    @DistributedLock('above')
+    @dropping()
+    async above(): Promise<void> {
+      grants.ran();
+    }
+    @(applyDecorators(DistributedLock('composed') as MethodDecorator, dropping()) as MethodDecorator)
+    async composed(): Promise<void> {
+      grants.ran();
+    }
+  }
+
+  @Injectable()
   class Left extends Plain {
     constructor(@Inject(forwardRef(() => Right)) readonly right: Pick<Plain, 'run'>) {
       super();
@@ -132,7 +159,7 @@ describe('a provider', () => {
 
   let module: TestingModule;
   beforeAll(async () => {
-    const providers = [Plain, First, Second, Replacing, Transient, PerRequest, Durable, Calling, Left, Right];
+    const providers = [Plain, First, Second, Replacing, Transient, PerRequest, Durable, Calling, Wrapped, Left, Right];
     module = await builder({
       providers: [
         ...providers,
@@ -179,6 +206,9 @@ describe('a provider', () => {
     ['that is called by a reference of its constructor', () => get(Calling).bound(), nested],
     ['that is called by its own arrow function', () => get(Calling).undecorated(), nested],
     ['with a private method', () => get(Calling).later(), once('hidden')],
+    ['below a decorator that drops its metadata', () => get(Wrapped).below(), once('below')],
+    ['above a decorator that drops its metadata', () => get(Wrapped).above(), once('above')],
+    ['in a decorator made of others', () => get(Wrapped).composed(), once('composed')],
     ['made later', async () => (await module.get(ModuleRef).create(Plain)).run(), once('plain')],
   ])('%s', async (_what, run, log) => {
     await run();
@@ -195,15 +225,19 @@ describe('a provider', () => {
   });
 });
 
-describe('at the start', () => {
+describe('at the start and at the end', () => {
   @Injectable()
-  class Eager implements OnModuleInit, OnApplicationBootstrap {
+  class Eager implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy {
     @DistributedLock('init')
     async onModuleInit(): Promise<void> {
       grants.ran();
     }
     @DistributedLock('bootstrap')
     async onApplicationBootstrap(): Promise<void> {
+      grants.ran();
+    }
+    @DistributedLock('destroy')
+    async onModuleDestroy(): Promise<void> {
       grants.ran();
     }
   }
@@ -234,12 +268,47 @@ describe('at the start', () => {
     await module.init();
     expect(grants.take()).toEqual([...once('init'), ...once('bootstrap')]);
     await module.close();
+    expect(grants.take()).toEqual(once('destroy'));
   });
 
   test('a provider without init()', async () => {
     const module = await builder({ providers: [Plain] }).compile();
     await module.get(Plain).run();
     expect(grants.take()).toEqual(once('plain'));
+    await module.close();
+  });
+});
+
+describe('in the place of another provider', () => {
+  @Injectable()
+  class Real {
+    async run(): Promise<void> {
+      throw new Error('this one is overridden');
+    }
+  }
+  type Override = (builder: ReturnType<ReturnType<typeof builder>['overrideProvider']>) => ReturnType<typeof builder>;
+
+  test.each<[string, Override]>([
+    ['a class', (by) => by.useClass(Plain)],
+    ['a value', (by) => by.useValue(new Plain())],
+    ['a factory', (by) => by.useFactory({ factory: () => new Plain() })],
+  ])('%s of a test', async (_what, override) => {
+    const module = await override(builder({ providers: [Real] }).overrideProvider(Real)).compile();
+    await module.init();
+    await module.get(Real).run();
+    expect(grants.take()).toEqual(once('plain'));
+    await module.close();
+  });
+
+  test('a decorated one may be overridden by one without a lock', async () => {
+    const stub = { run: async () => grants.ran() };
+    const module = await builder({ providers: [Plain] })
+      .overrideProvider(Plain)
+      .useValue(stub)
+      .compile();
+    await module.init();
+    await module.get(Plain).run();
+    expect(grants.take()).toEqual(['ran unlocked']);
     await module.close();
   });
 });
@@ -314,13 +383,6 @@ describe('with isGlobal: false', () => {
 });
 
 describe.each(PLATFORMS)('a route on %s', (platform) => {
-  /** Puts another method in the place of this one, without its metadata. */
-  const dropping = (): MethodDecorator => (_target, _property, descriptor: TypedPropertyDescriptor<any>) => {
-    const inner = descriptor.value as (...args: unknown[]) => unknown;
-    descriptor.value = function (this: unknown, ...args: unknown[]) {
-      return inner.apply(this, args);
-    };
-  };
   const Locked = (path: string) => applyDecorators(Get(path), DistributedLock(path) as MethodDecorator);
 
   /** Tries once more. */
