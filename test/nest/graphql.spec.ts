@@ -5,6 +5,7 @@ import {
   NotFoundException,
   Scope,
   UseFilters,
+  UseGuards,
   UseInterceptors,
   type INestApplication,
 } from '@nestjs/common';
@@ -20,6 +21,7 @@ import {
   Resolver,
 } from '@nestjs/graphql';
 import { randomUUID } from 'node:crypto';
+import { mergeMap, Observable, of } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   DistributedLock,
@@ -31,7 +33,7 @@ import {
 } from '../../lib/index.js';
 import { openBackend, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { Impatient, passed, Retrying, Watching } from '../support/interceptors.js';
+import { Gate, Impatient, passed, Retrying, Watching } from '../support/interceptors.js';
 import { Log } from '../support/log.js';
 import { compile, listen, PLATFORMS } from '../support/nest.js';
 import { FAILURES, Witness } from '../support/witness.js';
@@ -41,6 +43,12 @@ import { FAILURES, Witness } from '../support/witness.js';
 let witness: Witness;
 const itself = (name: string) => name;
 const Name = () => Args('name', { type: () => String });
+
+async function failsOnce(name: string): Promise<string> {
+  await witness.visit();
+  if (witness.of(name).length === 1) throw new Error('the first time');
+  return name;
+}
 
 @ObjectType()
 class Seat {
@@ -97,12 +105,37 @@ class Seats {
   }
 
   @Query(() => String)
+  @UseInterceptors(Impatient)
+  @DistributedLock(itself)
+  async impatientInside(@Name() _name: string): Promise<string> {
+    return await witness.stay();
+  }
+
+  @Query(() => String)
   @DistributedLock(itself)
   @UseInterceptors(Retrying)
   async retried(@Name() name: string): Promise<string> {
-    await witness.visit();
-    if (witness.of(name).length === 1) throw new Error('the first time');
-    return name;
+    return await failsOnce(name);
+  }
+
+  @Query(() => String)
+  @UseInterceptors(Retrying)
+  @DistributedLock(itself)
+  async retriedInside(@Name() name: string): Promise<string> {
+    return await failsOnce(name);
+  }
+
+  @Query(() => String)
+  @DistributedLock(itself)
+  stream(@Name() _name: string): Observable<string> {
+    return of(1, 2).pipe(mergeMap(() => witness.visit()));
+  }
+
+  @Query(() => String, { nullable: true })
+  @UseGuards(Gate)
+  @DistributedLock(itself)
+  async guarded(@Name() _name: string): Promise<string> {
+    return await witness.visit();
   }
 
   @Query(() => Seat)
@@ -256,20 +289,29 @@ describe.each(CASES)('a resolver on $platform, with $which around fields', ({ pl
     await witness.isFree(`${name}/outer`);
   });
 
-  test('keeps the lock under a resolver that is too slow', async () => {
-    const answer = read('impatient');
-    await witness.arrival(name);
-    Impatient.timeout.next();
-    expect((await answer).errors).toHaveLength(1);
-    expect((await witness.other.inspect(name)).holders).toHaveLength(1);
-    witness.letGo(name);
-    await eventually(() => expect(witness.of(name)).toHaveLength(2));
+  test('holds the lock until an Observable is complete', async () => {
+    expect(await read('stream')).toEqual({ data: { stream: name } });
+    expect(witness.of(name)).toHaveLength(2);
     await witness.sawOneGrant(name);
   });
 
-  test('ends the wait of a resolver that is too slow', async () => {
+  test.each(['impatient', 'impatientInside'])(
+    'keeps the lock under a resolver that is too slow (%s)',
+    async (field) => {
+      const answer = read(field);
+      await witness.arrival(name);
+      Impatient.timeout.next();
+      expect((await answer).errors).toHaveLength(1);
+      expect((await witness.other.inspect(name)).holders).toHaveLength(1);
+      witness.letGo(name);
+      await eventually(() => expect(witness.of(name)).toHaveLength(2));
+      await witness.sawOneGrant(name);
+    },
+  );
+
+  test.each(['impatient', 'impatientInside'])('ends the wait of a resolver that is too slow (%s)', async (field) => {
     const lock = await witness.other.acquire(name);
-    const answer = read('impatient');
+    const answer = read(field);
     await witness.waiting(name, 1);
     Impatient.timeout.next();
     expect((await answer).errors).toHaveLength(1);
@@ -278,8 +320,8 @@ describe.each(CASES)('a resolver on $platform, with $which around fields', ({ pl
     expect(witness.of(name)).toEqual([]);
   });
 
-  test('takes the lock again for another attempt', async () => {
-    expect(await read('retried')).toEqual({ data: { retried: name } });
+  test.each(['retried', 'retriedInside'])('takes the lock again for another attempt (%s)', async (field) => {
+    expect(await read(field)).toEqual({ data: { [field]: name } });
     expect(witness.asked(name)).toBe(2);
     await witness.isFree(name);
   });
@@ -313,6 +355,27 @@ describe.each(CASES)('a resolver on $platform, with $which around fields', ({ pl
     witness.letGo(name);
     await eventually(() => expect(witness.of(name)).toHaveLength(2));
     await witness.sawOneGrant(name);
+  });
+
+  test('does not run a resolver whose client has gone before it', async () => {
+    const next = randomUUID();
+    const { arrived, letIn } = Gate.shut();
+    const [lock, client] = [await witness.other.acquire(name), new AbortController()];
+    await using _next = await witness.other.acquire(next);
+    const gone = expect(
+      ask(`{ guarded(name: "${name}") below(name: "${next}") }`, { signal: client.signal }),
+    ).rejects.toThrow();
+    await arrived;
+    await witness.waiting(next, 1);
+    client.abort();
+    await gone;
+    // By this the application has heard that the client is gone.
+    await witness.waiting(next, 0);
+    letIn();
+    await eventually(() => expect(witness.asked(name)).toBe(1));
+    await lock.release();
+    await witness.isFree(name);
+    expect(witness.of(name)).toEqual([]);
   });
 
   test('listens once to the connection of many fields', async () => {

@@ -13,9 +13,9 @@ import {
   type INestApplication,
   type NestInterceptor,
 } from '@nestjs/common';
-import { Observable, of, Subject, throwError, timer } from 'rxjs';
+import { NEVER, Observable, of, Subject, throwError, timer } from 'rxjs';
 import { mergeMap, timeout } from 'rxjs/operators';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { currentLock, DistributedLock, DistributedLockInterceptor, LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
@@ -118,6 +118,13 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
     undeclared() {
       note();
       return timer(1).pipe(mergeMap(async () => (note(), 'streamed')));
+    }
+
+    @Get('endless')
+    @DistributedLock('endless')
+    endless(): Observable<string> {
+      note();
+      return NEVER;
     }
 
     @Get('retried')
@@ -231,6 +238,32 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
     expect(entered).toEqual(['user/a true']);
   });
 
+  test.each(['below/1', 'stream', 'undeclared', 'missing'])(
+    'answers when the lock has been given back, and not before (%s)',
+    async (path) => {
+      const log: string[] = [];
+      const locks = app.get(LockService);
+      const acquire = locks.acquire.bind(locks);
+      vi.spyOn(locks, 'acquire').mockImplementation(async (name, options) => {
+        const lock = await acquire(name, options);
+        const release = lock.release.bind(lock);
+        lock.release = async () => {
+          log.push('gives back');
+          await open();
+          await release();
+          log.push('given back');
+        };
+        return lock;
+      });
+      const answered = get(path).then(() => log.push('answered'));
+      await eventually(() => expect(log).toContain('gives back'));
+      await get('who'); // an answer that did not wait would have come before this one
+      gate.next();
+      await answered;
+      expect(log.filter((entry) => entry !== 'gives back')).toEqual(['given back', 'answered']);
+    },
+  );
+
   test('leaves the errors of the handler alone', async () => {
     const answer = await get('missing');
     expect(answer.status).toBe(404);
@@ -293,6 +326,15 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
     expect(tickets(await backend.keys())).toHaveLength(1);
     gate.next();
     await eventually(() => expect(entered).toEqual(['slow true', 'slow true']));
+    await nothingHeld();
+  });
+
+  test('gives back the lock of an Observable whose client goes', async () => {
+    const client = new AbortController();
+    const request = get('endless', { signal: client.signal }).catch(() => 'gone');
+    await eventually(() => expect(entered).toEqual(['endless true']));
+    client.abort();
+    expect(await request).toBe('gone');
     await nothingHeld();
   });
 

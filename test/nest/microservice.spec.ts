@@ -3,6 +3,7 @@ import {
   Controller,
   Scope,
   UseFilters,
+  UseGuards,
   UseInterceptors,
   type ExceptionFilter,
   type INestApplicationContext,
@@ -19,7 +20,7 @@ import {
   type ClientProxy,
 } from '@nestjs/microservices';
 import { randomUUID } from 'node:crypto';
-import { lastValueFrom, mergeMap, Observable, of, throwError, toArray } from 'rxjs';
+import { defer, lastValueFrom, mergeMap, Observable, of, throwError, toArray } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../../scripts/etcd.mjs';
 import {
@@ -31,7 +32,7 @@ import {
 } from '../../lib/index.js';
 import { openBackend, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { Impatient, passed, Retrying, Watching } from '../support/interceptors.js';
+import { Gate, Impatient, passed, Retrying, Watching } from '../support/interceptors.js';
 import { Log } from '../support/log.js';
 import { compile } from '../support/nest.js';
 import { FAILURES, Witness, type Named } from '../support/witness.js';
@@ -78,6 +79,19 @@ class Orders {
   @MessagePattern('undeclared')
   async undeclared(_order: Named) {
     return of(1, 2).pipe(mergeMap(() => witness.visit()));
+  }
+
+  @MessagePattern('slow stream')
+  @DistributedLock(nameOf)
+  slowStream(_order: Named): Observable<string> {
+    return defer(() => witness.stay());
+  }
+
+  @MessagePattern('guarded')
+  @UseGuards(Gate)
+  @DistributedLock(nameOf)
+  async guarded(_order: Named): Promise<string> {
+    return await witness.visit();
   }
 
   @EventPattern('event')
@@ -335,11 +349,12 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
     expect(witness.of(order.name)).toEqual([]);
   });
 
-  test('keeps the lock under a handler whose client goes', async () => {
+  // Nest does not unsubscribe from what is sent over TCP.
+  test.each(['slow', 'slow stream'])('keeps the lock under a handler whose client goes (%s)', async (pattern) => {
     const next = { name: randomUUID() };
     await using _lock = await witness.other.acquire(next.name);
     const other = await leaving();
-    const gone = [send('slow', order, other), send('slow', next, other)];
+    const gone = [send(pattern, order, other), send('slow', next, other)];
     const failed = Promise.all(gone.map((each) => expect(each).rejects.toThrow()));
     await witness.arrival(order.name);
     await witness.waiting(next.name, 1);
@@ -351,6 +366,26 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
     witness.letGo(order.name);
     await eventually(() => expect(witness.of(order.name)).toHaveLength(2));
     await witness.sawOneGrant(order.name);
+  });
+
+  test('does not run a handler whose client has gone before it', async () => {
+    const waiting = { name: randomUUID() };
+    const { arrived, letIn } = Gate.shut();
+    const lock = await witness.other.acquire(order.name);
+    await using _lock = await witness.other.acquire(waiting.name);
+    const other = await leaving();
+    const gone = [send('guarded', order, other), send('slow', waiting, other)];
+    const failed = Promise.all(gone.map((each) => expect(each).rejects.toThrow()));
+    await arrived;
+    await witness.waiting(waiting.name, 1);
+    other.close();
+    await failed;
+    await witness.waiting(waiting.name, 0);
+    letIn();
+    await eventually(() => expect(witness.asked(order.name)).toBe(1));
+    await lock.release();
+    await witness.isFree(order.name);
+    expect(witness.of(order.name)).toEqual([]);
   });
 
   test('handles an event whose sender has gone while it waited', async () => {

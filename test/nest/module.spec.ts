@@ -78,6 +78,18 @@ describe('forRoot', () => {
     await expect(failing).rejects.toThrow(/Injected/);
   });
 
+  test('imported by several modules is one service', async () => {
+    const lock = EtcdLockModule.forRoot({ ...options(), isGlobal: false });
+    @Module({ imports: [lock], providers: [Injected] })
+    class First {}
+    @Module({ imports: [lock], providers: [Injected] })
+    class Second {}
+    const module = await start({ imports: [First, Second] });
+    const [first, second] = [First, Second].map((each) => module.select(each).get(Injected).locks);
+    expect(first).toBeInstanceOf(LockService);
+    expect(second).toBe(first);
+  });
+
   test('several times, by name', async () => {
     @Injectable()
     class Both {

@@ -286,7 +286,8 @@ describe('in the place of another provider', () => {
       throw new Error('this one is overridden');
     }
   }
-  type Override = (builder: ReturnType<ReturnType<typeof builder>['overrideProvider']>) => ReturnType<typeof builder>;
+  type Builder = ReturnType<typeof builder>;
+  type Override = (by: ReturnType<Builder['overrideProvider']>) => Builder;
 
   test.each<[string, Override]>([
     ['a class', (by) => by.useClass(Plain)],

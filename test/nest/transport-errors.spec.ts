@@ -1,5 +1,5 @@
 import { Catch, Controller, Get, Param, UseFilters, type ArgumentsHost, type INestApplication } from '@nestjs/common';
-import { HttpAdapterHost } from '@nestjs/core';
+import { APP_FILTER, HttpAdapterHost } from '@nestjs/core';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -69,6 +69,17 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
     expect(response.headers.get('retry-after')).toBe(error instanceof LockNotAcquiredError ? '1' : null);
     expect(await response.json()).toEqual({ statusCode, message });
     expect(log.lines).toEqual([]);
+  });
+
+  test('has a filter of the whole application catch a busy lock, and nothing else', async () => {
+    const parts = { controllers: [Routes], providers: [{ provide: APP_FILTER, useClass: Busy }] };
+    const filtered = await listen(await compile(backend, parts), platform);
+    for (const { error, statusCode } of FAILURES) {
+      const response = await fetch(`${filtered.url}/throws/${witness.prepare(error).name}`);
+      expect(response.status).toBe(error instanceof LockNotAcquiredError ? 409 : statusCode);
+      expect(response.headers.get('retry-after')).toBe(error instanceof LockNotAcquiredError ? '1' : null);
+    }
+    await filtered.app.close();
   });
 
   test.each(FAILURES)('has a filter catch $what if it is for that', async ({ error, statusCode }) => {

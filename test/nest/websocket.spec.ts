@@ -6,7 +6,6 @@ import {
   UseGuards,
   UseInterceptors,
   type ArgumentsHost,
-  type CanActivate,
   type INestApplication,
 } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
@@ -31,7 +30,7 @@ import {
 } from '../../lib/index.js';
 import { openBackend, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { Impatient, passed, Retrying, Watching } from '../support/interceptors.js';
+import { Gate, Impatient, passed, Retrying, Watching } from '../support/interceptors.js';
 import { Log } from '../support/log.js';
 import { compile } from '../support/nest.js';
 import { connect, received, SOCKETS, type SocketClient } from '../support/socket-client.js';
@@ -44,6 +43,11 @@ const nest = Number(inject('nest'));
 let witness: Witness;
 const nameOf = ({ name }: Named) => name;
 const answer = (data: string): WsResponse<string> => ({ event: 'answer', data });
+const failsOnce = async ({ name }: Named) => {
+  await witness.visit();
+  if (witness.of(name).length === 1) throw new Error('the first time');
+  return answer(name);
+};
 const visits = () => of(1, 2).pipe(mergeMap(async () => answer(await witness.visit())));
 
 @Catch(LockNotAcquiredError)
@@ -56,18 +60,6 @@ class Busy {
   }
 }
 type EmitFunction = (event: string, data: unknown) => void;
-
-/** Lets nobody pass before it is told. */
-@Injectable()
-class Gate implements CanActivate {
-  static arrived: () => void;
-  static opened: Promise<void>;
-  async canActivate(): Promise<boolean> {
-    Gate.arrived();
-    await Gate.opened;
-    return true;
-  }
-}
 
 @WebSocketGateway()
 class Room {
@@ -132,13 +124,26 @@ class Room {
     return answer(await witness.stay());
   }
 
+  @SubscribeMessage('impatient inside')
+  @UseInterceptors(Impatient)
+  @DistributedLock(nameOf)
+  @UseInterceptors(Watching)
+  async impatientInside(@MessageBody() _message: Named): Promise<WsResponse<string>> {
+    return answer(await witness.stay());
+  }
+
   @SubscribeMessage('retried')
   @DistributedLock(nameOf)
   @UseInterceptors(Retrying)
-  async retried(@MessageBody() { name }: Named): Promise<WsResponse<string>> {
-    await witness.visit();
-    if (witness.of(name).length === 1) throw new Error('the first time');
-    return answer(name);
+  async retried(@MessageBody() message: Named): Promise<WsResponse<string>> {
+    return await failsOnce(message);
+  }
+
+  @SubscribeMessage('retried inside')
+  @UseInterceptors(Retrying)
+  @DistributedLock(nameOf)
+  async retriedInside(@MessageBody() message: Named): Promise<WsResponse<string>> {
+    return await failsOnce(message);
   }
 
   @SubscribeMessage('busy')
@@ -323,9 +328,7 @@ describe.each(SOCKETS)('a gateway on %s', (sockets) => {
   });
 
   test('asks for no lock when the client goes before the handler is called', async () => {
-    let letIn!: () => void;
-    const arrived = new Promise<void>((resolve) => (Gate.arrived = resolve));
-    Gate.opened = new Promise((resolve) => (letIn = resolve));
+    const { arrived, letIn } = Gate.shut();
     const waiting = { name: randomUUID() };
     await using _lock = await witness.other.acquire(waiting.name);
     const leaving = await open();
@@ -341,20 +344,23 @@ describe.each(SOCKETS)('a gateway on %s', (sockets) => {
     expect(witness.asked(message.name)).toBe(0);
   });
 
-  test('keeps the lock under a handler that is too slow', async () => {
-    client.send('impatient', message);
-    await witness.arrival(message.name);
-    Impatient.timeout.next();
-    expect(passed).toHaveLength(1);
-    expect((await witness.other.inspect(message.name)).holders).toHaveLength(1);
-    witness.letGo(message.name);
-    await eventually(() => expect(witness.of(message.name)).toHaveLength(2));
-    await witness.sawOneGrant(message.name);
-  });
+  test.each(['impatient', 'impatient inside'])(
+    'keeps the lock under a handler that is too slow (%s)',
+    async (event) => {
+      client.send(event, message);
+      await witness.arrival(message.name);
+      Impatient.timeout.next();
+      expect(passed).toHaveLength(1);
+      expect((await witness.other.inspect(message.name)).holders).toHaveLength(1);
+      witness.letGo(message.name);
+      await eventually(() => expect(witness.of(message.name)).toHaveLength(2));
+      await witness.sawOneGrant(message.name);
+    },
+  );
 
-  test('ends the wait of a handler that is too slow', async () => {
+  test.each(['impatient', 'impatient inside'])('ends the wait of a handler that is too slow (%s)', async (event) => {
     const lock = await witness.other.acquire(message.name);
-    client.send('impatient', message);
+    client.send(event, message);
     await witness.waiting(message.name, 1);
     Impatient.timeout.next();
     expect(passed).toHaveLength(1);
@@ -363,8 +369,8 @@ describe.each(SOCKETS)('a gateway on %s', (sockets) => {
     expect(witness.of(message.name)).toEqual([]);
   });
 
-  test('takes the lock again for another attempt', async () => {
-    client.send('retried', message);
+  test.each(['retried', 'retried inside'])('takes the lock again for another attempt (%s)', async (event) => {
+    client.send(event, message);
     expect(await received(client, 1)).toEqual(answered());
     expect(witness.asked(message.name)).toBe(2);
     expect(witness.of(message.name).every(({ held, alone }) => held && alone)).toBe(true);
