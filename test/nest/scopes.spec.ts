@@ -22,7 +22,7 @@ import { ContextIdFactory, LazyModuleLoader, ModuleRef, type ContextId, type Hos
 import { Test, type TestingModule } from '@nestjs/testing';
 import { defer, Observable, of, retry } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { DistributedLock, EtcdLockModule, LockService } from '../../lib/index.js';
+import { bindLockService, DistributedLock, EtcdLockModule, LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
 import { Grants, once } from '../support/grants.js';
@@ -170,6 +170,7 @@ describe('a provider', () => {
         { provide: 'factory', useFactory: () => new Plain() },
         { provide: 'async factory', useFactory: async () => new Plain() },
         { provide: 'value', useValue: new Plain() },
+        { provide: 'of a request', scope: Scope.REQUEST, useFactory: () => new Plain() },
       ],
     }).compile();
     await module.init();
@@ -222,6 +223,18 @@ describe('a provider', () => {
     const lazy = await module.get(LazyModuleLoader, { strict: false }).load(() => Lazy);
     await lazy.get(Plain).run();
     expect(grants.take()).toEqual(once('plain'));
+  });
+
+  test('that a factory makes after the start is refused until it is bound', async () => {
+    @Module({ providers: [{ provide: 'late', useFactory: () => new Plain() }] })
+    class Lazy {}
+    const lazy = await module.get(LazyModuleLoader, { strict: false }).load(() => Lazy);
+    for (const late of [lazy.get<Plain>('late'), await module.resolve<Plain>('of a request')]) {
+      await expect(late.run()).rejects.toMatchObject({ code: 'LOCK_USAGE', reason: 'not-bound' });
+      expect(grants.take()).toEqual([]);
+      await bindLockService(late, module.get(LockService)).run();
+      expect(grants.take()).toEqual(once('plain'));
+    }
   });
 });
 

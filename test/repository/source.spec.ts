@@ -44,6 +44,11 @@ test('whatever is imported is installed with the package', () => {
   }
 });
 
+test('no file is imported for its effects, as "sideEffects" promises to those who bundle', () => {
+  expect(JSON.parse(source('package.json'))).toMatchObject({ sideEffects: false });
+  for (const file of files) expect(source(file), file).not.toMatch(/^import\s*['"]/m);
+});
+
 test('no file imports itself in a circle', () => {
   const path: string[] = [];
   const done = new Set<string>();
