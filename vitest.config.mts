@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 const specs = ['test/**/*.spec.ts'];
-/** What depends on Nest. It runs on the oldest Nest that is supported as well, see test/nest-11. */
+/** What depends on Nest. It runs on the older major version of Nest as well, see test/nest-11. */
 const onNest = ['test/nest/**/*.spec.ts', 'test/observe/health.spec.ts', 'test/testing/testing-module.spec.ts'];
 const nest11 = fileURLToPath(new URL('test/nest-11/node_modules/@nestjs/', import.meta.url));
 
