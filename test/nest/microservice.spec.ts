@@ -445,13 +445,15 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
     expect(witness.of(order.name)).toEqual([]);
   });
 
-  test.each(FAILURES)('tells the client of $what', async ({ error, statusCode, message, more }) => {
+  test.each(FAILURES)('tells the client of $what, and logs nothing', async ({ error, statusCode, message, more }) => {
+    const log = Log.collect();
     const failure = send('throws', witness.prepare(error));
     await expect(failure).rejects.toEqual({ status: 'error', statusCode, message, ...more });
     const [told] = passed as [RpcException & LockError];
     expect(told).toBeInstanceOf(RpcException);
     expect(told).toBeInstanceOf(error.constructor);
     expect(told).toMatchObject({ code: error.code, reason: error.reason, status: error.status, cause: error });
+    expect(log.lines).toEqual([]);
   });
 
   test('leaves other errors alone', async () => {

@@ -401,15 +401,20 @@ describe.each(SOCKETS)('a gateway on %s', (sockets) => {
     expect(log.lines).toEqual([]);
   });
 
-  test.each(FAILURES)('tells the client of $what', async ({ error, statusCode, message: text, more }) => {
-    const given = witness.prepare(error);
-    const data = { status: 'error', statusCode, message: text, ...more, cause: { pattern: 'throws', data: given } };
-    expect(await told('throws', given)).toEqual(tells ? [{ event: 'exception', data }] : []);
-    const [seen] = passed as [LockError];
-    expect(seen).toBeInstanceOf(WsException);
-    expect(seen).toBeInstanceOf(error.constructor);
-    expect(seen).toMatchObject({ code: error.code, reason: error.reason, status: error.status, cause: error });
-  });
+  test.each(FAILURES)(
+    'tells the client of $what, and logs nothing',
+    async ({ error, statusCode, message: text, more }) => {
+      const log = Log.collect();
+      const given = witness.prepare(error);
+      const data = { status: 'error', statusCode, message: text, ...more, cause: { pattern: 'throws', data: given } };
+      expect(await told('throws', given)).toEqual(tells ? [{ event: 'exception', data }] : []);
+      const [seen] = passed as [LockError];
+      expect(seen).toBeInstanceOf(WsException);
+      expect(seen).toBeInstanceOf(error.constructor);
+      expect(seen).toMatchObject({ code: error.code, reason: error.reason, status: error.status, cause: error });
+      expect(log.lines).toEqual([]);
+    },
+  );
 
   test('leaves other errors alone', async () => {
     for (const error of [new WsException('mine'), new Error('mine'), { reason: 'mine' }]) {
