@@ -26,8 +26,12 @@ export default defineConfig({
   },
 });
 
-/** @param nest the major version of Nest */
-function common(nest: string) {
+/**
+ * What holds for all tests.
+ *
+ * @param nest the major version of Nest
+ */
+export function common(nest: string) {
   return {
     name: `nest ${nest}`,
     provide: { nest },
