@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { LockLostError } from './lock.errors.js';
 import { HeldLock, type Lock } from './lock.handle.js';
 
 /**
@@ -71,7 +72,7 @@ export async function leave(lock: Lock): Promise<void> {
 
 /**
  * Runs `work` under `lock` and releases it. Its result is refused with {@link LockLostError} if the lock was lost
- * meanwhile; its own error goes first. If the result `outlives` the work, it needs the lock still, and whoever gets it
+ * meanwhile; its own error goes first, unless it only passes the loss on. If the result `outlives` the work, it needs the lock still, and whoever gets it
  * has to release it.
  */
 export async function hold<T>(
@@ -85,7 +86,15 @@ export async function hold<T>(
     if (!lock.held && lock.signal.aborted) throw lock.signal.reason;
     keep = outlives(result);
     return result;
+  } catch (error) {
+    throw isEcho(error, lock) ? lock.signal.reason : error;
   } finally {
     if (!keep) await leave(lock);
   }
+}
+
+/** Node's own functions reject with an `AbortError`, whose cause is the reason of the signal that they were given. */
+function isEcho(error: unknown, lock: Lock): boolean {
+  if (!(error instanceof Error) || error.name !== 'AbortError') return false;
+  return error.cause instanceof LockLostError && error.cause === lock.signal.reason;
 }

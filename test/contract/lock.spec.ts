@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { EtcdPort } from '../../lib/core/port.js';
 import {
@@ -393,6 +394,16 @@ describe.each(BACKENDS)('the lock service on %s', (name) => {
         throw error;
       });
       await expect(result).rejects.toBe(error);
+    });
+
+    test('is told as what it is by work that its signal has ended', async () => {
+      const result = a.withLock('x', async (lock) => {
+        const waiting = once(new EventEmitter(), 'never', { signal: lock.signal });
+        const [stopped] = await Promise.allSettled([waiting, lose(lock)]);
+        expect(stopped).toMatchObject({ status: 'rejected', reason: { name: 'AbortError' } });
+        await waiting;
+      });
+      await expect(result).rejects.toBeInstanceOf(LockLostError);
     });
 
     test('lets those who wait queue again, in their order', async () => {
