@@ -58,7 +58,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockModule
         { provide: INSTANCE, useValue: { name: instance } },
         {
           provide: token,
-          useFactory: (options?: EtcdLockModuleOptions) => new LockService(options),
+          useFactory: (options?: EtcdLockModuleOptions) => new LockService(made(options)),
           inject: [OPTIONS],
         },
         { provide: SERVICE, useExisting: token },
@@ -187,4 +187,11 @@ function checkExtras(extras: EtcdLockModuleExtras): void {
   const { isGlobal, instance } = extras;
   if (isGlobal !== undefined && typeof isGlobal !== 'boolean') throw badOption('isGlobal', 'true or false', isGlobal);
   checkInstance(instance);
+}
+
+/** A factory that forgets its `return` must not lead to the etcd of this machine. */
+function made(options: EtcdLockModuleOptions | undefined): EtcdLockModuleOptions {
+  if (options !== undefined) return options;
+  const what = 'The options of EtcdLockModule must be an object, got undefined. What makes them has to return them.';
+  throw new LockUsageError(what, 'option');
 }

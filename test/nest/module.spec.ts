@@ -253,6 +253,12 @@ describe('the start fails', () => {
     await expect(starting.setLogger(silent).compile()).rejects.toThrow('It stands beside useFactory');
   });
 
+  test('when a factory returns nothing', async () => {
+    const useFactory = () => undefined as unknown as EtcdLockModuleOptions;
+    const starting = Test.createTestingModule({ imports: [EtcdLockModule.forRootAsync({ useFactory })] });
+    await expect(starting.setLogger(silent).compile()).rejects.toThrow('has to return them');
+  });
+
   test.each([
     [undefined, 'without a name'],
     ['second', 'with the name "second"'],
