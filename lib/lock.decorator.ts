@@ -210,7 +210,8 @@ function checked<T>(step: () => T): T {
 
 function notAsync({ method }: LockMark, result: unknown): LockUsageError {
   const what = isObservable(result)
-    ? 'returned an Observable without saying so. Write the return type down: `: Observable<…>`.'
+    ? 'returned an Observable without saying so. Write the return type down: `: Observable<…>`, imported without ' +
+      '`type`, and compile with emitDecoratorMetadata, which esbuild (tsx, vitest 3) does not know.'
     : 'did not return a Promise or an Observable. Make it async.';
   return new LockUsageError(`${method} is decorated with @DistributedLock and ${what}`, 'not-bound');
 }

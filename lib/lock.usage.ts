@@ -5,8 +5,9 @@ import { checkInstance } from './lock.tokens.js';
 
 /** What can be decorated, and how, as far as it can be told while the class is being defined. */
 
-/** `Class.method`, for messages. */
-export function nameOf(target: unknown, property: string | symbol | undefined): string {
+/** `Class.method`, for messages. A decorator of ECMAScript is given the method and what it is, and no class. */
+export function nameOf(target: unknown, property: string | symbol | { name: string | symbol } | undefined): string {
+  if (typeof property === 'object') return String(property.name);
   const owner = typeof target === 'function' ? target : target?.constructor;
   return property === undefined ? String(owner?.name) : `${owner?.name}.${String(property)}`;
 }

@@ -149,7 +149,7 @@ describe('@DistributedLock refuses', () => {
 
   test('to be compiled as a decorator of ECMAScript', () => {
     const run = () => decorate('x')(async () => {}, { kind: 'method', name: 'run' });
-    expect(failure(run).message).toContain('TypeScript has to compile with experimentalDecorators');
+    expect(failure(run).message).toContain('decorate run: TypeScript has to compile with experimentalDecorators');
   });
 
   test.each<[object, string]>([
