@@ -69,9 +69,9 @@ const UNREACHABLE: Unavailable = {
   hints: [
     [
       /certificate|ssl|tls/i,
-      'no TLS connection to etcd at {hosts}. Check that it talks https there, and credentials: rootCertificate has to be ' +
-        'of the authority of etcd, and certChain and privateKey, which an etcd with --client-cert-auth asks for, of one ' +
-        'that etcd trusts; none expired.',
+      'no TLS connection to etcd at {hosts}. Check that it talks https there, and credentials: rootCertificate has to ' +
+        'be of the authority of etcd, and certChain and privateKey, which an etcd with --client-cert-auth asks for, of ' +
+        'one that etcd trusts; none expired.',
     ],
   ],
 };
