@@ -78,6 +78,8 @@ export abstract class Tenure {
     this.#stopMaxHold();
     const confirmed = this.giveBack();
     // What is handed over in memory is over at once.
-    this.ended.set(confirmed === true || (await confirmed) ? 'released' : 'unconfirmed');
+    const how = confirmed === true || (await confirmed) ? 'released' : 'unconfirmed';
+    // A loss is told before what was lost is given back, which those who are told may do themselves.
+    this.ended.set(this.lost.isSet ? 'lost' : how);
   }
 }

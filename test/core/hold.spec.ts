@@ -49,3 +49,18 @@ test('who hears of one loss finds the others lost as well, also those that are t
   sessions.live!.revoked();
   expect(seen).toEqual([false, 'revoked']);
 });
+
+test('a loss counts as one when the lock is passed on in memory at once', async () => {
+  const waiting = [acquire('x', 1_000), acquire('x')] as const; // one ticket for both
+  const lost = await waiting[0];
+  await clock.advance(1_000);
+  expect((await waiting[1]).held).toBe(true);
+  expect(lost.ended.value).toBe('lost');
+});
+
+test('a loss counts as one when whoever hears of it gives the lock back at once', async () => {
+  const hold = await acquire('x');
+  hold.lost.on(() => void hold.release());
+  sessions.live!.revoked();
+  expect(hold.ended.value).toBe('lost');
+});
