@@ -4,13 +4,15 @@ import { isEvent } from './lock.transport.js';
 /** What can be asked whether the other side is still there. */
 interface Closing {
   destroyed?: boolean;
+  /** That of a response of HTTP/2, which cannot be asked itself. */
+  stream?: { destroyed: boolean };
   once?(event: 'close', listener: () => void): void;
 }
 
 /** The part of express's and fastify's response that is used here. */
 export interface Response extends Closing {
   raw?: Response;
-  writableFinished?: boolean;
+  writableEnded?: boolean;
   headersSent?: boolean;
   header?(name: string, value: string): void;
   setHeader?(name: string, value: string): void;
@@ -28,8 +30,8 @@ export function responseOf(context: ExecutionContext): Response | undefined {
 export function whenClientGoes(context: ExecutionContext, leave: () => void): () => void {
   const response = responseOf(context);
   const raw = response?.raw ?? response;
-  // The end of a response is told by the same event.
-  if (raw) return whenClosed(raw, () => !raw.writableFinished && leave());
+  // The end of a response is told by the same event. On HTTP/2 `writableFinished` is true whenever it is closed.
+  if (raw) return whenClosed(raw, () => !raw.writableEnded && leave());
   const socket = socketOf(context);
   return socket ? whenClosed(socket, leave) : () => {};
 }
@@ -60,7 +62,7 @@ function socketOf(context: ExecutionContext): Closing | undefined {
 const told = new WeakMap<Closing, Set<() => void>>();
 
 function whenClosed(socket: Closing, leave: () => void): () => void {
-  if (socket.destroyed) leave();
+  if (socket.destroyed ?? socket.stream?.destroyed) leave();
   let listeners = told.get(socket);
   if (!listeners) {
     const all = (listeners = new Set());
