@@ -1,5 +1,5 @@
 import { IntrinsicException, Logger, type ExecutionContext } from '@nestjs/common';
-import { isStandIn, LockNotAcquiredError, messageFor, standIn, type LockError } from './lock.errors.js';
+import { isStandIn, LockNotAcquiredError, LockUsageError, messageFor, standIn, type LockError } from './lock.errors.js';
 
 /**
  * What the client of a handler gets of an error of this package, on each transport of Nest. The packages of microservices
@@ -42,14 +42,17 @@ export function isEvent(context: ExecutionContext): boolean {
   return Reflect.getMetadata(EVENT.key, context.getHandler()) === EVENT.value;
 }
 
-/**
- * Nobody waits for an answer to an event: an RpcException would be logged as an error by Nest. What else needs somebody
- * was logged by the lock service.
- */
+/** Nobody waits for an answer to an event: an RpcException would be logged as an error by Nest. */
 function ofEvent(error: LockError, context: ExecutionContext): Error {
-  if (error instanceof LockNotAcquiredError) {
+  if (!isLogged(error)) {
     const handler = `${context.getClass().name}.${context.getHandler().name}`;
     new Logger('EtcdLock').warn(`${handler} has not handled an event. ${error.message}`);
   }
   return standIn(new IntrinsicException(error.message), error);
+}
+
+/** Whether the log has it already: what a caller usually hears of by himself is not logged where it happens. */
+function isLogged(error: LockError): boolean {
+  const isClientsFault = error instanceof LockUsageError && error.status === 400;
+  return !(error instanceof LockNotAcquiredError || isClientsFault || error.reason === 'closed');
 }

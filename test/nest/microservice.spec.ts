@@ -29,6 +29,7 @@ import {
   LockError,
   LockNotAcquiredError,
   LockService,
+  LockUnavailableError,
 } from '../../lib/index.js';
 import { openBackend, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
@@ -178,6 +179,13 @@ class Orders {
   @DistributedLock(({ name }: Named) => `${name}/around`)
   @UseInterceptors(Watching)
   async throws({ name }: Named): Promise<void> {
+    witness.throwPrepared(name);
+  }
+
+  @EventPattern('event throws')
+  @UseInterceptors(Watching)
+  @DistributedLock(({ name }: Named) => `${name}/around`)
+  async eventThrows({ name }: Named): Promise<void> {
     witness.throwPrepared(name);
   }
 }
@@ -443,6 +451,30 @@ describe.each(['a hybrid application', 'a microservice'])('%s', (kind) => {
     expect(passed).toMatchObject([{ code: 'LOCK_NOT_ACQUIRED', holder: { pid: process.pid } }]);
     expect(passed[0]).toBeInstanceOf(LockNotAcquiredError);
     expect(witness.of(order.name)).toEqual([]);
+  });
+
+  test.each([
+    ['does not say what to lock', () => client.emit('event', {}), 'The request does not say what to lock'],
+    [
+      'comes while the service is being closed',
+      () =>
+        client.emit('event throws', witness.prepare(new LockUnavailableError('It is being closed.', 'x', 'closed'))),
+      'It is being closed.',
+    ],
+  ])('warns of an event that %s, and is not handled either', async (_why, emit, words) => {
+    const log = Log.collect();
+    emit();
+    await eventually(() => expect(log.of('warn')).toEqual([expect.stringContaining(words)]));
+    expect(log.of('warn')[0]).toMatch(/^Orders\.\w+ has not handled an event\. /);
+  });
+
+  test('does not warn of an event once more whose failure was logged by the lock service', async () => {
+    const log = Log.collect();
+    const logged = FAILURES.filter(({ error }) => error.status >= 500);
+    for (const { error } of logged) client.emit('event throws', witness.prepare(error));
+    await eventually(() => expect(passed).toHaveLength(logged.length));
+    await send('below');
+    expect(log.lines).toEqual([]);
   });
 
   test.each(FAILURES)('tells the client of $what, and logs nothing', async ({ error, statusCode, message, more }) => {
