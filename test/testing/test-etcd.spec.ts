@@ -426,6 +426,18 @@ describe('under fake timers', () => {
   });
 });
 
+test('the end waits for no work that is done under a lock, also if that was taken more than once', async () => {
+  const service = etcd.lockService({ shutdownTimeout: Infinity });
+  const gate = new Latch<void>();
+  const again = { reentrant: true, waitTimeout: 0 };
+  const work = service.withLock('x', () => service.withLock('x', () => firstOf([gate]), again));
+  await etcd.advance(0);
+  expect(service.held()).toHaveLength(1);
+  await etcd.close();
+  gate.set();
+  await work;
+});
+
 describe('wrong use', () => {
   test('is told', async () => {
     const stranger = new TestEtcd();
