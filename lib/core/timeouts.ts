@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Clock } from './clock.js';
 
 interface Entry {
@@ -18,6 +19,8 @@ interface Group {
  */
 export class Timeouts {
   readonly #groups = new Map<number, Group>();
+  /** A timer is for many callers, and not of the one who came first: it neither keeps his context nor runs in it. */
+  readonly #scope = new AsyncResource('Timeouts');
 
   constructor(
     readonly clock: Clock,
@@ -49,15 +52,17 @@ export class Timeouts {
   }
 
   #arm(group: Group, delay: number): void {
-    group.stopTimer = this.clock.after(delay, () => {
-      const now = this.clock.now();
-      for (const entry of group.entries) {
-        if (entry.at > now) return this.#arm(group, entry.at - now);
-        group.entries.delete(entry);
-        entry.run();
-      }
-      this.#close(group);
-    });
+    group.stopTimer = this.#scope.runInAsyncScope(() => this.clock.after(delay, () => this.#fire(group)));
+  }
+
+  #fire(group: Group): void {
+    const now = this.clock.now();
+    for (const entry of group.entries) {
+      if (entry.at > now) return this.#arm(group, entry.at - now);
+      group.entries.delete(entry);
+      entry.run();
+    }
+    this.#close(group);
   }
 
   #close(group: Group): void {

@@ -1,4 +1,6 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { expect, test } from 'vitest';
+import { SystemClock } from '../../lib/core/clock.js';
 import { Timeouts } from '../../lib/core/timeouts.js';
 import { ManualClock } from '../support/manual-clock.js';
 
@@ -42,4 +44,16 @@ test('who comes back while he is told waits again, and may cancel others', async
   cancelSecond = timeouts.after(100, () => ended.push(-1));
   await clock.advance(1_000);
   expect(ended).toEqual([200]);
+});
+
+test('nobody is told in the context of somebody else, which is not kept either', async () => {
+  const request = new AsyncLocalStorage<string>();
+  const timeouts = new Timeouts(new SystemClock(), true);
+  const cancel = request.run('the first one', () => timeouts.after(5, () => {}));
+  cancel();
+  const told = new Promise((resolve) => {
+    request.run('the second one', () => timeouts.after(5, () => resolve(request.getStore())));
+  });
+  expect(await told).toBeUndefined();
+  timeouts.close();
 });
