@@ -24,8 +24,9 @@ export interface LockErrorExtensions {
  * message on if `expose` is set; it does not log these errors, because the lock service has logged those that need
  * somebody's attention (a busy lock does not).
  *
- * On the way to a client of a microservice or a WebSocket an RpcException or a WsException stands in for it, which is
- * an instance of the class of the error as well, so that `instanceof` and `@Catch` are the same on every transport.
+ * On the way to a client of a microservice or a WebSocket an RpcException or a WsException stands in for it, and on others
+ * an error with a general message for one whose message may not be shown. Those are instances of the class of the error as
+ * well, so that `instanceof` and `@Catch` are the same on every transport.
  *
  * @example
  * try {

@@ -22,11 +22,9 @@ export async function forClient(error: LockError, context: ExecutionContext): Pr
       const cause = { pattern: ws.getPattern(), data: ws.getData<unknown>() };
       return standIn(new WsException({ ...payloadOf(error), cause }), error);
     }
-    case 'graphql':
-      // GraphQL shows the message of any error.
-      return error.expose ? error : standIn(new IntrinsicException(messageFor(error)), error);
     default:
-      return error;
+      // GraphQL shows the message of any error, and so do many versions of Nest on HTTP, whatever `expose` says.
+      return error.expose ? error : standIn(new IntrinsicException(messageFor(error)), error);
   }
 }
 

@@ -32,11 +32,28 @@ class Busy {
   }
 }
 
+/** As versions of Nest that do not look at `expose` (11.2.4 and 12.0.1 are among them). */
+@Catch()
+class Early {
+  constructor(private readonly host: HttpAdapterHost) {}
+
+  catch({ statusCode, message }: LockError, host: ArgumentsHost): void {
+    this.host.httpAdapter.reply(host.switchToHttp().getResponse(), { statusCode, message }, statusCode);
+  }
+}
+
 @Controller()
 class Routes {
   @Get('throws/:name')
   @DistributedLock((name: string) => `${name}/around`)
   async throws(@Param('name') name: string): Promise<void> {
+    witness.throwPrepared(name);
+  }
+
+  @Get('early/:name')
+  @UseFilters(Early)
+  @DistributedLock((name: string) => `${name}/around`)
+  async early(@Param('name') name: string): Promise<void> {
     witness.throwPrepared(name);
   }
 
@@ -80,6 +97,13 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
       expect(response.headers.get('retry-after')).toBe(error instanceof LockNotAcquiredError ? '1' : null);
     }
     await filtered.app.close();
+  });
+
+  test.each(FAILURES)('shows of $what no more on a Nest that sends any message', async (failure) => {
+    const { error, statusCode, message } = failure;
+    const response = await fetch(`${url}/early/${witness.prepare(error).name}`);
+    expect(response.status).toBe(statusCode);
+    expect(await response.json()).toEqual({ statusCode, message });
   });
 
   test.each(FAILURES)('has a filter catch $what if it is for that', async ({ error, statusCode }) => {
