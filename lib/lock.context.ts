@@ -72,8 +72,8 @@ export async function leave(lock: Lock): Promise<void> {
 
 /**
  * Runs `work` under `lock` and releases it. Its result is refused with {@link LockLostError} if the lock was lost
- * meanwhile; its own error goes first, unless it only passes the loss on. If the result `outlives` the work, it needs the lock still, and whoever gets it
- * has to release it.
+ * meanwhile; its own error goes first, unless it only passes the loss on. If the result `outlives` the work, it needs the
+ * lock still, and whoever gets it has to release it.
  */
 export async function hold<T>(
   lock: Lock,

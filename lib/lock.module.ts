@@ -111,7 +111,7 @@ export class EtcdLockModule
    * @example
    * EtcdLockModule.forRootAsync({
    *   inject: [ConfigService],
-   *   useFactory: (config: ConfigService) => ({ hosts: config.getOrThrow<string>('ETCD_ENDPOINT') }),
+   *   useFactory: (config: ConfigService) => ({ hosts: config.getOrThrow<string>('ETCD_ENDPOINTS').split(',') }),
    * })
    */
   static override forRootAsync(options: EtcdLockModuleAsyncOptions): DynamicModule {
