@@ -31,28 +31,23 @@ export class RoundTrips extends PortWrapper {
   }
 
   override txn(request: TxnRequest, options?: CallOptions) {
-    const since = this.#now();
-    return this.#timed('txn', since, this.inner.txn(request, options));
+    return this.#timed('txn', () => this.inner.txn(request, options));
   }
 
   override range(request: RangeRequest, options?: CallOptions) {
-    const since = this.#now();
-    return this.#timed('range', since, this.inner.range(request, options));
+    return this.#timed('range', () => this.inner.range(request, options));
   }
 
   override grantLease(ttl: number, options?: CallOptions) {
-    const since = this.#now();
-    return this.#timed('grant-lease', since, this.inner.grantLease(ttl, options));
+    return this.#timed('grant-lease', () => this.inner.grantLease(ttl, options));
   }
 
   override revokeLease(lease: bigint, options?: CallOptions) {
-    const since = this.#now();
-    return this.#timed('revoke-lease', since, this.inner.revokeLease(lease, options));
+    return this.#timed('revoke-lease', () => this.inner.revokeLease(lease, options));
   }
 
   override leaseKeys(lease: bigint, options?: CallOptions) {
-    const since = this.#now();
-    return this.#timed('lease-keys', since, this.inner.leaseKeys(lease, options));
+    return this.#timed('lease-keys', () => this.inner.leaseKeys(lease, options));
   }
 
   /** Answers come in the order of the questions; those that are open when the stream ends get none. */
@@ -87,7 +82,9 @@ export class RoundTrips extends PortWrapper {
     return this.listener && this.clock.now();
   }
 
-  #timed<T>(operation: RoundTrip['operation'], since: number | undefined, answer: Promise<T>): Promise<T> {
+  #timed<T>(operation: RoundTrip['operation'], ask: () => Promise<T>): Promise<T> {
+    const since = this.#now();
+    const answer = ask();
     if (since === undefined) return answer;
     answer.then(
       () => this.#tell(operation, since, undefined),

@@ -7,19 +7,17 @@ import {
   Sse,
   UseGuards,
   UseInterceptors,
-  type CallHandler,
   type CanActivate,
-  type ExecutionContext,
   type INestApplication,
-  type NestInterceptor,
   type Type,
 } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
-import { defer, interval, map, NEVER, Observable, of, Subject, take, timeout } from 'rxjs';
+import { defer, interval, map, NEVER, Observable, of, Subject, take } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { currentLock, DistributedLock, DistributedLockInterceptor, LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
+import { Impatient } from '../support/interceptors.js';
 import { compile, listen, PLATFORMS } from '../support/nest.js';
 
 /** Streams of events, clients that go at a bad moment, work that outlives its request, and what is logged of it all. */
@@ -170,12 +168,6 @@ describe.each(PLATFORMS)('on %s', (platform) => {
 
   test('an Observable that comes after its request has timed out keeps no lock', async () => {
     const gate = new Subject<void>();
-    @Injectable()
-    class Impatient implements NestInterceptor {
-      intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-        return next.handle().pipe(timeout(200)); // the lock is held by then
-      }
-    }
     @Controller()
     class Late {
       @Get('late')
@@ -187,7 +179,10 @@ describe.each(PLATFORMS)('on %s', (platform) => {
       }
     }
     await serve(Late);
-    expect((await get('late')).status).toBe(500);
+    const answer = get('late');
+    await eventually(() => expect(gate.observed).toBe(true)); // the lock is held by then
+    Impatient.timeout.next();
+    expect((await answer).status).toBe(500);
     expect(tickets(await backend.keys())).toHaveLength(1);
     gate.next();
     await nothingHeld();

@@ -14,38 +14,13 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { NEVER, Observable, of, Subject, throwError, timer } from 'rxjs';
-import { mergeMap, timeout } from 'rxjs/operators';
+import { mergeMap } from 'rxjs/operators';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { currentLock, DistributedLock, DistributedLockInterceptor, LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
+import { Impatient, Retrying } from '../support/interceptors.js';
 import { compile, listen, PLATFORMS } from '../support/nest.js';
-
-/** Answers 500 after a moment, as in Nest's documentation; the handler runs on. */
-@Injectable()
-class Impatient implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return next.handle().pipe(timeout(30));
-  }
-}
-
-/** Tries once more. */
-@Injectable()
-class Retrying implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return next.handle().pipe(
-      (source) =>
-        new Observable((subscriber) => {
-          const again = () => source.subscribe(subscriber);
-          return source.subscribe({
-            next: (value) => subscriber.next(value),
-            error: again,
-            complete: () => subscriber.complete(),
-          });
-        }),
-    );
-  }
-}
 
 describe.each(PLATFORMS)('a controller on %s', (platform) => {
   let backend: Backend;
@@ -272,7 +247,10 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
   });
 
   test('keeps the lock under a handler whose request has timed out', async () => {
-    expect((await get('impatient')).status).toBe(500);
+    const answer = get('impatient');
+    await eventually(() => expect(gate.observed).toBe(true));
+    Impatient.timeout.next();
+    expect((await answer).status).toBe(500);
     expect(tickets(await backend.keys())).toHaveLength(1);
     gate.next();
     await eventually(() => expect(entered).toEqual(['impatient true']));
@@ -281,8 +259,12 @@ describe.each(PLATFORMS)('a controller on %s', (platform) => {
 
   test('ends the wait of a handler whose request has timed out, and does not run it', async () => {
     const lock = await other.acquire('impatient');
-    expect((await get('impatient')).status).toBe(500);
-    await eventually(async () => expect((await other.inspect('impatient')).waiters).toEqual([]));
+    const waiters = async () => (await other.inspect('impatient')).waiters.length;
+    const answer = get('impatient');
+    await eventually(async () => expect(await waiters()).toBe(1));
+    Impatient.timeout.next();
+    expect((await answer).status).toBe(500);
+    await eventually(async () => expect(await waiters()).toBe(0));
     await lock.release();
     gate.next();
     expect(entered).toEqual([]);

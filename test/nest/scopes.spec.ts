@@ -9,10 +9,7 @@ import {
   Module,
   Scope,
   UseInterceptors,
-  type CallHandler,
-  type ExecutionContext,
   type INestApplication,
-  type NestInterceptor,
   type OnApplicationBootstrap,
   type OnModuleDestroy,
   type OnModuleInit,
@@ -20,13 +17,14 @@ import {
 } from '@nestjs/common';
 import { ContextIdFactory, LazyModuleLoader, ModuleRef, type ContextId, type HostComponentInfo } from '@nestjs/core';
 import { Test, type TestingModule } from '@nestjs/testing';
-import { defer, Observable, of, retry } from 'rxjs';
+import { defer, Observable, of } from 'rxjs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { bindLockService, DistributedLock, EtcdLockModule, LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
 import { Grants, once } from '../support/grants.js';
-import { giveUp, Impatient, listen, PLATFORMS, silent } from '../support/nest.js';
+import { Impatient, Retrying } from '../support/interceptors.js';
+import { listen, PLATFORMS, silent } from '../support/nest.js';
 
 /** However Nest came to an object, and whoever calls it: its decorated methods run once, under one lock. */
 
@@ -399,18 +397,11 @@ describe('with isGlobal: false', () => {
 describe.each(PLATFORMS)('a route on %s', (platform) => {
   const Locked = (path: string) => applyDecorators(Get(path), DistributedLock(path) as MethodDecorator);
 
-  /** Tries once more. */
-  @Injectable()
-  class Retrying implements NestInterceptor {
-    intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-      return next.handle().pipe(retry(1));
-    }
-  }
   let finish: () => void;
   const slow = async () => {
     grants.ran();
     const finished = new Promise<void>((resolve) => (finish = resolve));
-    giveUp.next();
+    Impatient.timeout.next();
     await finished;
     grants.ran();
   };

@@ -20,7 +20,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, t
 import { bindLockService, currentLock, DistributedLock, LockLostError, type LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { compile, giveUp, Impatient, listen, PLATFORMS } from '../support/nest.js';
+import { Impatient } from '../support/interceptors.js';
+import { compile, listen, PLATFORMS } from '../support/nest.js';
 
 /** `holdUntil`: how long a lock is held when the result of a method is a stream. */
 
@@ -264,7 +265,7 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
     @UseInterceptors(Impatient)
     @DistributedLock('file', UNTIL_END)
     async late(): Promise<StreamableFile> {
-      giveUp.next();
+      Impatient.timeout.next();
       await gate;
       return new StreamableFile(stream());
     }

@@ -1,17 +1,6 @@
-import {
-  Injectable,
-  type CallHandler,
-  type DynamicModule,
-  type ExecutionContext,
-  type INestApplication,
-  type LoggerService,
-  type ModuleMetadata,
-  type NestInterceptor,
-  type Type,
-} from '@nestjs/common';
+import type { DynamicModule, INestApplication, LoggerService, ModuleMetadata, Type } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test, type TestingModule } from '@nestjs/testing';
-import { map, merge, Observable, Subject } from 'rxjs';
 import { EtcdLockModule, LockService, type EtcdLockModuleOptions } from '../../lib/index.js';
 import type { Backend } from './backend.js';
 
@@ -56,18 +45,4 @@ export async function listen(
       : module.createNestApplication(new FastifyAdapter({ forceCloseConnections: true }), options);
   await app.listen(0, '127.0.0.1');
   return { app, url: (await app.getUrl()).replace('[::1]', '127.0.0.1') };
-}
-
-/** Ends the requests that {@link Impatient} stands around. */
-export const giveUp = new Subject<void>();
-
-/** Does not wait for the handler any more, as with a timeout, but when it is told to; the handler runs on. */
-@Injectable()
-export class Impatient implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const end = map(() => {
-      throw new Error('it takes too long');
-    });
-    return merge(next.handle(), giveUp.pipe(end));
-  }
 }
