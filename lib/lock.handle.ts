@@ -75,6 +75,8 @@ export class Grant {
     name: string | readonly string[],
     /** How many may hold it together: 1 is exclusive, `Infinity` is shared. */
     readonly limit: number,
+    /** Where in the code it was asked for, for the log. */
+    readonly handler: string | undefined,
   ) {
     this.name = typeof name === 'string' ? name : [...name];
   }

@@ -35,8 +35,8 @@ export interface EtcdLockModuleOptions extends Partial<Omit<IOptions, 'faultHand
    */
   maxHold?: number | undefined;
   /**
-   * A lock that has been held for this long is warned of, once, in the log, while it is still held: the work under it may
-   * hang. It counts from the grant, and ends nothing. `Infinity` switches it off.
+   * A lock that has been held for this long, or up to a tenth longer, is warned of, once, in the log, while it is still
+   * held: the work under it may hang. It counts from the grant, and ends nothing. `Infinity` switches it off.
    * @default 60000
    */
   slowHold?: number | undefined;

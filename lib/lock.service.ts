@@ -224,7 +224,7 @@ export class LockService implements AsyncDisposable {
     this.#observation.asked(outcome, name, prefix, options, asked);
     return outcome.then((granted) => {
       if (!('refused' in granted)) {
-        return this.#held.add(new Grant(granted, this, name, asked.limit), asked.slowHold, options.handler);
+        return this.#held.add(new Grant(granted, this, name, asked.limit, options.handler), asked.slowHold);
       }
       if (isTry && granted.refused !== 'disagreement') return null;
       throw refusal(labelOf(name), granted, asked, this.#options);

@@ -22,11 +22,7 @@ export class Timeouts {
   /** A timer is for many callers, and not of the one who came first: it neither keeps his context nor runs in it. */
   readonly #scope = new AsyncResource('Timeouts');
 
-  constructor(
-    readonly clock: Clock,
-    /** A timer that nobody needs any more runs out, and may be needed again: for waits that mostly do not last. */
-    readonly lingers = false,
-  ) {}
+  constructor(readonly clock: Clock) {}
 
   /** Calls `run` once, `ms` from now (`Infinity`: never), and returns what cancels it. */
   after(ms: number, run: () => void): () => void {
@@ -35,13 +31,8 @@ export class Timeouts {
     const entry = { at: this.clock.now() + ms, run };
     group.entries.add(entry);
     return () => {
-      if (group.entries.delete(entry) && group.entries.size === 0 && !this.lingers) this.#close(group);
+      if (group.entries.delete(entry) && group.entries.size === 0) this.#close(group);
     };
-  }
-
-  /** Stops all timers. */
-  close(): void {
-    for (const group of this.#groups.values()) this.#close(group);
   }
 
   #open(ms: number): Group {
