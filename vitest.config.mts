@@ -10,8 +10,8 @@ const nest11 = fileURLToPath(new URL('test/nest-11/node_modules/@nestjs/', impor
 export default defineConfig({
   oxc: { decorator: { legacy: true, emitDecoratorMetadata: true } },
   test: {
-    // Most tests wait for something: for etcd, for a timer, for another process.
-    maxWorkers: availableParallelism() + 1,
+    // All cores, because most tests wait for something: for etcd, for a timer, for another process.
+    maxWorkers: availableParallelism(),
     reporters: process.env.CI ? ['default', ['json', { outputFile: '.cache/test-results.json' }]] : ['default'],
     // The shared etcd is looked through at the end.
     teardownTimeout: 20_000,
