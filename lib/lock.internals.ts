@@ -32,10 +32,11 @@ export function expose(service: LockService, parts: Omit<Internals, 'closing'>):
 }
 
 export function internalsOf(service: LockService): Internals {
-  return internals.get(service) ?? standIn();
+  return internals.get(service) ?? ofNone();
 }
 
-function standIn(): Internals {
+/** For what stands in the place of a lock service in a test. */
+function ofNone(): Internals {
   const none = { port: undefined, sessions: undefined, queue: undefined, held: undefined, observation: undefined };
   return { ...none, clock: new SystemClock(), options: DEFAULTS, closing: new Latch() };
 }

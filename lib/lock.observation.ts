@@ -86,13 +86,7 @@ export class Observation {
     const label = labelOf(name);
     const template = given[TEMPLATE] ?? given.handler ?? BY_HAND;
     const places = [keyPrefix].flat();
-    const first = (find: (each: string) => Participant | undefined): Participant | undefined => {
-      for (const each of places) {
-        const found = find(each);
-        if (found) return found;
-      }
-      return undefined;
-    };
+    const first = (find: (each: string) => Participant | undefined) => places.map(find).find((found) => found);
     const holder = () => first((each) => this.queue.holderOf(each));
     const followers: CallObserver[] = [];
     this.#tell((each) => void followers.push(...each.asked({ name: label, template, holder })));

@@ -1,6 +1,6 @@
 import { Arrivals } from './arrivals.js';
 import type { Contact } from './contact.js';
-import { atMost, Interrupted, settled, type Ending } from './latch.js';
+import { atMost, Interrupted, settled, soon, type Ending } from './latch.js';
 import type { LineHost } from './line-host.js';
 import { isUnreachable, type EtcdError } from './port.js';
 import { putTickets } from './put-tickets.js';
@@ -45,7 +45,7 @@ export class Intake {
     if (this.#isRunning) return;
     this.#isRunning = true;
     // Later in this turn: whoever calls in the same one takes the same ticket, and after a loss all come back first.
-    void Promise.resolve().then(() => this.#run()); // not queueMicrotask, which fake timers can replace
+    soon(() => void this.#run());
   }
 
   /** Nobody else takes a ticket before that is done. */

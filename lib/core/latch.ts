@@ -119,6 +119,11 @@ export function settled(latch: Ending, clock: Clock, ms: number, ...endings: rea
 /** It never comes. */
 export const NEVER: Ending = { isSet: false, on: () => nothing };
 
+/** Calls `run` later in this turn of the event loop. Not by queueMicrotask, which fake timers can replace. */
+export function soon(run: () => void): void {
+  void Promise.resolve().then(run);
+}
+
 /** Waits `ms`. Rejects when one of the endings comes first. */
 export async function sleep(clock: Clock, ms: number, ...endings: readonly Ending[]): Promise<void> {
   await settled(NEVER, clock, ms, ...endings);

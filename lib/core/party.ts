@@ -4,7 +4,7 @@ import { HoldSet } from './hold-set.js';
 import type { Intake } from './intake.js';
 import type { Line } from './line.js';
 import type { LineHost } from './line-host.js';
-import { Interrupted, Latch } from './latch.js';
+import { Interrupted, Latch, soon } from './latch.js';
 import { putTickets } from './put-tickets.js';
 import type { Session } from './session.js';
 import type { Ticket } from './ticket.js';
@@ -76,7 +76,7 @@ export class Party {
     if (this.#isOver || this.#isDisplaced) return;
     this.#isDisplaced = true;
     // Later in this turn: with the session, the others are lost as well.
-    void Promise.resolve().then(() => this.#beginAgain()); // not queueMicrotask, which fake timers can replace
+    soon(() => this.#beginAgain());
   }
 
   #enter(member: Member): void {

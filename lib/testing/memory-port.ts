@@ -1,3 +1,4 @@
+import { soon } from '../core/latch.js';
 import {
   EtcdError,
   type EtcdPort,
@@ -113,8 +114,9 @@ class Stream {
   #closed = false;
 
   later(run: () => void): void {
-    // Not queueMicrotask, which fake timers can replace.
-    void Promise.resolve().then(() => (this.#closed ? undefined : run()));
+    soon(() => {
+      if (!this.#closed) run();
+    });
   }
 
   close(): void {

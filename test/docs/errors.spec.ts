@@ -12,15 +12,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../../scripts/etcd.mjs';
 import { LockService } from '../../lib/index.js';
 import { openBackend, type Backend } from '../support/backend.js';
-import { importExample } from '../support/example.js';
+import { importBlock } from '../support/page.js';
 import { silent } from '../support/nest.js';
 
 /** The examples of docs/errors.md, on handlers without the decorator that call a service that locks. */
 
 const PAGE = 'docs/errors.md';
-const { AppModule } = await importExample<{ AppModule: Type }>(PAGE, 'interceptor');
-const { BusyFilter } = await importExample<{ BusyFilter: Type }>(PAGE, 'busy-filter');
-const { LockFilter } = await importExample<{ LockFilter: Type }>(PAGE, 'lock-filter');
+const { AppModule } = await importBlock<{ AppModule: Type }>(PAGE, 'interceptor');
+const { BusyFilter } = await importBlock<{ BusyFilter: Type }>(PAGE, 'busy-filter');
+const { LockFilter } = await importBlock<{ LockFilter: Type }>(PAGE, 'lock-filter');
 
 @Controller()
 class Handlers {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { LockService } from '../../lib/index.js';
 import { openBackend, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { importExample } from '../support/example.js';
+import { importBlock } from '../support/page.js';
 import { breathe } from '../support/pair.js';
 
 /** The deploy of docs/migration.md: old replicas take a lock on Redis, those of the release in between both, new ones one on etcd. */
@@ -38,7 +38,7 @@ type Release = 'old' | 'both' | 'new';
 
 /** A replica of some release, and what it does under the lock. */
 async function replica(release: Release, redis: Polled): Promise<(work: Work<void>) => Promise<void>> {
-  const { BothLocks } = await importExample<Block>('docs/migration.md', 'both');
+  const { BothLocks } = await importBlock<Block>('docs/migration.md', 'both');
   if (release === 'old') return (work) => redis.using(['invoice'], 1_000, work);
   const locks = backend.service();
   if (release === 'new') return (work) => locks.withLock('invoice', (lock) => work(lock.signal));
@@ -83,7 +83,7 @@ test('old and new ones do not see each other, as the page warns', async () => {
 });
 
 test('the work is told when either of both locks is lost', async () => {
-  const { BothLocks } = await importExample<Block>('docs/migration.md', 'both');
+  const { BothLocks } = await importBlock<Block>('docs/migration.md', 'both');
   const redis = new Polled();
   const locks = backend.service();
   const both = new BothLocks(locks, redis);

@@ -8,8 +8,7 @@ import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { freePort } from '../../scripts/etcd.mjs';
 import { openBackend, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { replaced } from '../support/example.js';
-import { blockOf } from '../support/page.js';
+import { blockOf, replaced } from '../support/page.js';
 
 /** The quick start of the README, as somebody follows it: the same two files, and two processes of node. */
 

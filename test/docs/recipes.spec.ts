@@ -7,8 +7,7 @@ import type { LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
 import { compile, listen } from '../support/nest.js';
-import { importExample, replaced } from '../support/example.js';
-import { blockOf } from '../support/page.js';
+import { blockOf, importBlock, replaced } from '../support/page.js';
 
 /**
  * The examples of docs/recipes.md do what the page says. Each replica is an application with a lock service of its own:
@@ -66,7 +65,7 @@ test('one at a time for each user: no request is lost between reading and writin
   interface Controller {
     spend(user: string): Promise<{ left: number }>;
   }
-  const { CreditController, credits } = await importExample<{
+  const { CreditController, credits } = await importBlock<{
     CreditController: Type<Controller>;
     credits: Map<string, number>;
   }>(PAGE, 'per-user');
@@ -83,7 +82,7 @@ test('one at a time for each user: no request is lost between reading and writin
 });
 
 test('say who has it: the second one gets 423, and the name of the first one', async () => {
-  const { DocumentsController } = await importExample<{ DocumentsController: Type }>(PAGE, 'who');
+  const { DocumentsController } = await importBlock<{ DocumentsController: Type }>(PAGE, 'who');
   const urls = await Promise.all(
     [0, 1].map(async () => {
       const module = await compile(backend, { controllers: [DocumentsController] });
@@ -106,7 +105,7 @@ test('a scheduled job runs in one replica, also when the other one is late', asy
   interface Job {
     run(): Promise<void>;
   }
-  const { NightlyJob, sent } = await importExample<{ NightlyJob: Type<Job>; sent: string[] }>(PAGE, 'cron');
+  const { NightlyJob, sent } = await importBlock<{ NightlyJob: Type<Job>; sent: string[] }>(PAGE, 'cron');
   const [a, b] = await replicas(NightlyJob);
   await Promise.all([a.run(), b.run()]);
   await a.run();
@@ -119,9 +118,7 @@ test('a migration at boot: one replica migrates, the other waits and says for wh
     Migrations: Type<{ logger: { log(line: string): void } }>;
     SCHEMA: symbol;
   }
-  const { Migrations, SCHEMA } = await importExample<Block>(PAGE, 'migration', (code) =>
-    replaced(code, '10_000', '100'),
-  );
+  const { Migrations, SCHEMA } = await importBlock<Block>(PAGE, 'migration', (code) => replaced(code, '10_000', '100'));
   let version = 0;
   const steps: string[] = [];
   const { open, opened } = gate();
@@ -153,7 +150,7 @@ test('a consumer that gets a message twice works once, and a stale one is refuse
   interface Consumer {
     onPayment(payment: object): Promise<void>;
   }
-  const block = await importExample<{ PaymentsConsumer: Type<Consumer>; DATABASE: symbol; checks: string[] }>(
+  const block = await importBlock<{ PaymentsConsumer: Type<Consumer>; DATABASE: symbol; checks: string[] }>(
     PAGE,
     'consumer',
   );
@@ -184,7 +181,7 @@ test('so many at a time, over all replicas; and with minHold, so many in a time'
     render(work: () => Promise<string>): Promise<string>;
     request(path: string): Promise<string>;
   }
-  const { Partner } = await importExample<{ Partner: Type<Api> }>(PAGE, 'limits');
+  const { Partner } = await importBlock<{ Partner: Type<Api> }>(PAGE, 'limits');
   const [a, b] = await replicas(Partner);
   let inside = 0;
   let most = 0;
@@ -213,7 +210,7 @@ test('a cache is rebuilt by one replica, and the others go on with the old value
   interface Reader {
     get(): Promise<string>;
   }
-  const { Rates, CACHE } = await importExample<{ Rates: Type<Reader>; CACHE: symbol }>(PAGE, 'cache');
+  const { Rates, CACHE } = await importBlock<{ Rates: Type<Reader>; CACHE: symbol }>(PAGE, 'cache');
   let entry = { value: 'old', isOld: true };
   const cache = { get: async () => entry, set: async (value: string) => void (entry = { value, isOld: false }) };
   const { open, opened } = gate();
@@ -240,7 +237,7 @@ test('a transfer takes both accounts: nothing is lost, and nobody waits in a cir
   interface Bank {
     transfer(from: string, to: string, amount: number): Promise<void>;
   }
-  const { Transfers, balances } = await importExample<{ Transfers: Type<Bank>; balances: Map<string, number> }>(
+  const { Transfers, balances } = await importBlock<{ Transfers: Type<Bank>; balances: Map<string, number> }>(
     PAGE,
     'transfer',
   );
@@ -267,7 +264,7 @@ test('long work stops when its lock is lost, and the call rejects', async () => 
   interface Work {
     run(pages: number): Promise<number>;
   }
-  const { Export, SINK } = await importExample<{ Export: Type<Work>; SINK: symbol }>(PAGE, 'export');
+  const { Export, SINK } = await importBlock<{ Export: Type<Work>; SINK: symbol }>(PAGE, 'export');
   const sent: number[] = [];
   const send = async (page: number, signal: AbortSignal) => {
     sent.push(page);

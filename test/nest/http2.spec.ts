@@ -1,25 +1,13 @@
-import {
-  Controller,
-  Get,
-  Injectable,
-  StreamableFile,
-  UseGuards,
-  UseInterceptors,
-  type CallHandler,
-  type CanActivate,
-  type ExecutionContext,
-  type INestApplication,
-  type NestInterceptor,
-} from '@nestjs/common';
+import { Controller, Get, StreamableFile, UseGuards, UseInterceptors, type INestApplication } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { once } from 'node:events';
 import { connect, type Http2Server } from 'node:http2';
 import { PassThrough } from 'node:stream';
-import { map, type Observable } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { DistributedLock, type LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
+import { Gate, Otherwise } from '../support/interceptors.js';
 import { compile } from '../support/nest.js';
 
 /** Clients that go, on HTTP/2, whose responses cannot be asked everything that others can. */
@@ -28,27 +16,12 @@ let backend: Backend;
 /** Another process. */
 let other: LockService;
 let app: INestApplication;
-/** What guards and handlers have come to a stop at, and go on from. */
+/** The handlers that were called, and what those wait for. */
 let reached: string[];
 let gate: Promise<void>;
 let open: () => void;
 let source: PassThrough;
 
-@Injectable()
-class Slow implements CanActivate {
-  async canActivate(): Promise<boolean> {
-    reached.push('guard');
-    await gate;
-    return true;
-  }
-}
-/** Answers something else than what the handler gives. */
-@Injectable()
-class Otherwise implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return next.handle().pipe(map(() => 'something else'));
-  }
-}
 @Controller()
 class Files {
   @Get('waiting')
@@ -57,7 +30,7 @@ class Files {
     reached.push('handler');
   }
   @Get('guarded')
-  @UseGuards(Slow)
+  @UseGuards(Gate)
   @DistributedLock('file', { waitTimeout: Infinity })
   async guarded(): Promise<void> {
     reached.push('handler');
@@ -120,13 +93,14 @@ test('a client that goes leaves the line', async () => {
 
 test('a client that went before the lock was asked for does not stand in line', async () => {
   const lock = await other.acquire('file');
+  const { arrived, letIn } = Gate.shut();
   const leave = await request('/guarded');
-  await eventually(() => expect(reached).toEqual(['guard']));
+  await arrived;
   await leave();
-  open();
+  letIn();
   await lock.release();
   await nothingHeld();
-  expect(reached).toEqual(['guard']);
+  expect(reached).toEqual([]);
 });
 
 test('no lock is kept for a stream that is not sent, and comes after its client has gone', async () => {

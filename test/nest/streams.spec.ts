@@ -20,7 +20,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, t
 import { bindLockService, currentLock, DistributedLock, LockLostError, type LockService } from '../../lib/index.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
-import { Impatient } from '../support/interceptors.js';
+import { Impatient, Otherwise } from '../support/interceptors.js';
 import { compile, listen, PLATFORMS } from '../support/nest.js';
 
 /** `holdUntil`: how long a lock is held when the result of a method is a stream. */
@@ -181,13 +181,6 @@ describe.each(PLATFORMS)('a route on %s', (platform) => {
   const uncaught: unknown[] = [];
   const onUncaught = (error: unknown) => uncaught.push(error);
 
-  /** Answers something else than what the handler gives. */
-  @Injectable()
-  class Otherwise implements NestInterceptor {
-    intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
-      return next.handle().pipe(map(() => 'something else'));
-    }
-  }
   /** Fails with what the handler gives, as a serializer may. */
   @Injectable()
   class Failing implements NestInterceptor {

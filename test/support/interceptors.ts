@@ -5,7 +5,7 @@ import {
   type ExecutionContext,
   type NestInterceptor,
 } from '@nestjs/common';
-import { mergeMap, raceWith, retry, Subject, tap, throwError, type Observable } from 'rxjs';
+import { map, mergeMap, raceWith, retry, Subject, tap, throwError, type Observable } from 'rxjs';
 
 /** As one with a timeout, whose time has come when it is told; the handler runs on. */
 @Injectable()
@@ -23,6 +23,14 @@ export class Impatient implements NestInterceptor {
 export class Retrying implements NestInterceptor {
   intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
     return next.handle().pipe(retry(1));
+  }
+}
+
+/** Answers something else than what the handler gives. */
+@Injectable()
+export class Otherwise implements NestInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return next.handle().pipe(map(() => 'something else'));
   }
 }
 

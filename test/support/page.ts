@@ -12,9 +12,18 @@ export function blockOf(page: string, name: string): string {
   return block;
 }
 
-/** What a block of TypeScript exports. */
-export async function importBlock<T>(page: string, name: string): Promise<T> {
-  return (await import(writeExample(`${page}-${name}`, blockOf(page, name)))) as T;
+/**
+ * What a block of TypeScript exports, which uses the package as it is in `lib`. `edit` may change it, for what would take
+ * too long as it stands on the page.
+ */
+export async function importBlock<T>(page: string, name: string, edit = (code: string) => code): Promise<T> {
+  return (await import(writeExample(`${page}-${name}`, edit(blockOf(page, name))))) as T;
+}
+
+/** Replaces a text that has to be there. */
+export function replaced(code: string, text: string, by: string): string {
+  if (!code.includes(text)) throw new Error(`there is no ${text} in the block any more`);
+  return code.replace(text, by);
 }
 
 /** The blocks of TypeScript of a page, by the heading above them, as modules that use the package as it is in `lib`. */
@@ -23,8 +32,7 @@ export function blocksOf(page: string): { heading: string; file: string }[] {
   const block = /(?:<!-- with:((?:(?!-->)[\s\S])*)-->\s*)?```ts\n([\s\S]*?)```/g;
   return [...text.matchAll(block)].map(([, given = '', code], number) => {
     const heading = text.slice(0, text.indexOf(code!)).split('\n## ').at(-1)!.split('\n')[0]!;
-    const own = `${given}\n${code}`.replace(/'nestjs-etcd-lock(\/\w+)?'/g, `'${ROOT}lib$1/index.ts'`);
-    return { heading, file: writeExample(`${page}-${number}`, own) };
+    return { heading, file: writeExample(`${page}-${number}`, `${given}\n${code}`) };
   });
 }
 
@@ -32,6 +40,6 @@ function writeExample(name: string, code: string): string {
   const folder = join(ROOT, '.cache/examples');
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${name.replaceAll('/', '-')}.ts`);
-  writeFileSync(file, code);
+  writeFileSync(file, code.replace(/'nestjs-etcd-lock(\/\w+)?'/g, `'${ROOT}lib$1/index.ts'`));
   return file;
 }
