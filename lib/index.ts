@@ -1,4 +1,4 @@
-export type { LockState } from './core/inspection.js';
+export type { LockState } from './core/lock-state.js';
 export type { Participant } from './core/keys.js';
 export type { LossReason } from './core/audit.js';
 export { bindLockService } from './lock.binding.js';

@@ -1,7 +1,8 @@
 import { Logger } from '@nestjs/common';
 import { hostname } from 'node:os';
-import { Inspection, type LockState } from './core/inspection.js';
+import { Inspection } from './core/inspection.js';
 import { ownerValue } from './core/keys.js';
+import type { LockState } from './core/lock-state.js';
 import { EtcdError, type EtcdPort } from './core/port.js';
 import { LockQueue } from './core/queue.js';
 import { SessionKeeper } from './core/session-keeper.js';

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import type { LockState } from '../core/inspection.js';
+import type { LockState } from '../core/lock-state.js';
 import { clean, showHolders } from './show.js';
 
 /** Whoever is served sooner need not read anything, in milliseconds. */

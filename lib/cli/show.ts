@@ -1,4 +1,4 @@
-import type { LockState } from '../core/inspection.js';
+import type { LockState } from '../core/lock-state.js';
 import type { Participant } from '../core/keys.js';
 
 /** What people read: who has which lock. */

@@ -1,54 +1,18 @@
-import { aboutEach, readAbout, type About } from './about.js';
-import {
-  callsOf,
-  escapeName,
-  fieldsOf,
-  queuePrefixOf,
-  kindOf,
-  nameOf,
-  participant,
-  prefixRange,
-  queueRange,
-  type Participant,
-} from './keys.js';
+import { escapeName, lockOf, prefixRange, queuePrefixOf, queueRange, nameOf } from './keys.js';
+import { placesOf, seatsOf, type LockState, type Place, type TicketOf } from './lock-state.js';
 import type { EtcdPort, KeyRange, KeyValue } from './port.js';
-import type { Ticket } from './ticket.js';
 import { holders } from './turn.js';
-
-/** Who has a lock and who waits for it, as etcd knows it. */
-export interface LockState {
-  /** The name of the lock. */
-  name: string;
-  /** Who has it; empty if nobody does. */
-  holders: Participant[];
-  /** In the order in which they will be served. */
-  waiters: Participant[];
-}
 
 /** So many keys are read at once; with the longest names, handlers and metadata that is below the 4 MiB of gRPC. */
 const PAGE = 500;
 /** So many keys are deleted at once, below etcd's default of `--max-txn-ops`. */
 const AT_ONCE = 100;
-/** So many calls in one place are believed to somebody else. */
-const MAX_CALLS = 100_000;
-
-/** A key in the queue of a lock, and our ticket that it stands for, if it is one of ours. */
-interface Place {
-  readonly key: string;
-  readonly kv: KeyValue;
-  readonly ticket: Ticket | undefined;
-}
-
-/**
- * The one place that reads queues for people. What of them only the process itself knows, which and how many of those
- * who share a ticket have been served, is exact for the tickets of this process, and as of their arrival for others.
- */
+/** The one place that reads queues for people. */
 export class Inspection {
   constructor(
     readonly port: EtcdPort,
     readonly namespace: string,
-    /** The ticket of this process with that key. */
-    readonly ticketOf: (keyPrefix: string, key: string) => Ticket | undefined,
+    readonly ticketOf: TicketOf,
   ) {}
 
   async inspect(name: string, keyPrefix: string): Promise<LockState> {
@@ -102,26 +66,14 @@ export class Inspection {
 
   #state(name: string, keyPrefix: string, kvs: readonly KeyValue[]): LockState {
     const state: LockState = { name, holders: [], waiters: [] };
-    const places = this.#places(keyPrefix, kvs);
-    const holding = holders(places, keyPrefix);
-    for (const [number, place] of places.entries()) {
-      const isShared = kindOf(keyPrefix, place.key).limit === Infinity;
-      const calls = callsAt(place, number < holding && !isShared);
-      const seen = calls.map((about) => participant(place.kv, about));
-      // Those who share a ticket get an exclusive lock one after the other.
-      const first = number >= holding ? 0 : isShared ? seen.length : 1;
-      state.holders.push(...seen.slice(0, first));
-      for (const waiter of seen.slice(first)) state.waiters.push(waiter);
+    for (const seat of seatsOf(keyPrefix, this.#places(keyPrefix, kvs))) {
+      (seat.isHolder ? state.holders : state.waiters).push(seat.participant);
     }
     return state;
   }
 
-  /** In the order of the queue, without those of this process who have given the lock back already. */
   #places(keyPrefix: string, kvs: readonly KeyValue[]): Place[] {
-    return kvs
-      .map((kv) => ({ key: kv.key, kv, ticket: this.ticketOf(keyPrefix, kv.key) }))
-      .filter(({ ticket }) => !ticket || !isLeaving(ticket))
-      .toSorted((a, b) => Number(a.kv.createRevision - b.kv.createRevision));
+    return placesOf(keyPrefix, kvs, this.ticketOf);
   }
 
   /** The queues in the range, by their key prefixes. None of them is torn by the end of a page. */
@@ -148,8 +100,8 @@ export class Inspection {
   #group(kvs: readonly KeyValue[]): Map<string, KeyValue[]> {
     const queues = new Map<string, KeyValue[]>();
     for (const kv of kvs) {
-      const keyPrefix = queuePrefixOf(kv.key, this.namespace);
-      if (keyPrefix === undefined || !nameOf(keyPrefix, this.namespace)) continue;
+      const keyPrefix = lockOf(kv.key, this.namespace)?.keyPrefix;
+      if (keyPrefix === undefined) continue;
       const queue = queues.get(keyPrefix);
       if (queue) queue.push(kv);
       else queues.set(keyPrefix, [kv]);
@@ -165,25 +117,4 @@ export class Inspection {
       if (kvs.length < PAGE) return found;
     }
   }
-}
-
-/** Nobody stands there any more, and it is to be deleted. */
-function isLeaving({ calls, over, isPut }: Ticket): boolean {
-  return calls === 0 && (over.isSet || !isPut);
-}
-
-/** What is known of each call that has this place: first of the one that has the lock, if it is held one by one. */
-function callsAt({ kv, ticket }: Place, isHeld: boolean): readonly (About | undefined)[] {
-  const fields = fieldsOf(kv.value);
-  const calls = Math.min(callsOf(kv), MAX_CALLS);
-  if (!ticket) {
-    // How many of those who came together with the holder are still waiting is known only in their process.
-    if (isHeld) return [undefined];
-    const each = aboutEach(fields, calls);
-    return Array.from({ length: calls }, (_, call) => each[call]);
-  }
-  const waiting = Array.from(ticket.waiters, ({ options }) => readAbout(options.about) ?? {});
-  // A place that is kept after all have been served, for `minHold`, is still that of the last one.
-  const held = ticket.isHolding && ticket.holds.size === 0 ? [ticket] : [...ticket.holds];
-  return [...held.map(({ about }) => readAbout(about) ?? {}), ...waiting];
 }

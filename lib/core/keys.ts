@@ -37,6 +37,13 @@ export function nameOf(keyPrefix: string, namespace: string): string | undefined
   return unescapeName(keyPrefix.slice(namespace.length)) || undefined;
 }
 
+/** The lock in whose queue a key lies; undefined if it is no place in one, as the guard of a session. */
+export function lockOf(key: string, namespace: string): { keyPrefix: string; name: string } | undefined {
+  const keyPrefix = queuePrefixOf(key, namespace);
+  const name = keyPrefix === undefined ? undefined : nameOf(keyPrefix, namespace);
+  return keyPrefix === undefined || name === undefined ? undefined : { keyPrefix, name };
+}
+
 /** All keys that begin with a text. */
 export function prefixRange(text: string): Required<KeyRange> {
   return { key: text || '\0', end: after(text) };

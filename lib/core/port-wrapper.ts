@@ -4,6 +4,7 @@ import type {
   KeepAliveListener,
   KeepAliveStream,
   LeaseGrant,
+  Member,
   RangeRequest,
   RangeResponse,
   TxnRequest,
@@ -34,6 +35,14 @@ export class PortWrapper implements EtcdPort {
 
   leaseKeys(lease: bigint, options?: CallOptions): Promise<readonly string[] | undefined> {
     return this.inner.leaseKeys(lease, options);
+  }
+
+  leaseTtl(lease: bigint, options?: CallOptions): Promise<number | undefined> {
+    return this.inner.leaseTtl(lease, options);
+  }
+
+  members(options?: CallOptions): Promise<readonly Member[]> {
+    return this.inner.members(options);
   }
 
   keepAlive(listener: KeepAliveListener): KeepAliveStream {

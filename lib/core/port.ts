@@ -20,6 +20,10 @@ export interface EtcdPort {
    * such lease (any more). Repeated by the port when its answer is lost.
    */
   leaseKeys(lease: bigint, options?: CallOptions): Promise<readonly string[] | undefined>;
+  /** For how many seconds a lease lives on if nobody renews it, rounded down; otherwise as {@link leaseKeys}. */
+  leaseTtl(lease: bigint, options?: CallOptions): Promise<number | undefined>;
+  /** Asks each member that was configured how it is, once and without moving to another one. Rejects only when closed. */
+  members(options?: CallOptions): Promise<readonly Member[]>;
   /** Opens a stream for keep-alives. */
   keepAlive(listener: KeepAliveListener): KeepAliveStream;
   /** Opens a stream for watches. */
@@ -114,6 +118,22 @@ export interface LeaseGrant {
   ttl: number;
 }
 
+/** A member of the cluster, as it tells itself. */
+export interface Member {
+  /** Its address, as it was configured. */
+  endpoint: string;
+  /** Why there is no answer. */
+  problem?: string;
+  status?: {
+    version: string;
+    isLeader: boolean;
+    /** Bytes of its database on disk. */
+    size: number;
+    /** How long the answer took, in milliseconds. */
+    ms: number;
+  };
+}
+
 export interface KeepAliveStream {
   /** Asks for one renewal. Answers come in the order of the questions. */
   send(lease: bigint): void;
@@ -141,11 +161,8 @@ export interface WatchStream {
   close(stalled?: 'stalled'): void;
 }
 
-export interface WatchEvent {
-  type: 'put' | 'delete';
-  key: string;
-  modRevision: bigint;
-}
+/** A put tells what stands there from then on. */
+export type WatchEvent = ({ type: 'put' } & KeyValue) | { type: 'delete'; key: string; modRevision: bigint };
 
 export interface WatchListener {
   /** From here on every event with a revision above `revision` is delivered. */

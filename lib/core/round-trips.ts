@@ -12,7 +12,7 @@ import {
 
 /** A question to etcd and its answer. */
 export interface RoundTrip {
-  operation: 'txn' | 'range' | 'grant-lease' | 'revoke-lease' | 'lease-keys' | 'keep-alive';
+  operation: 'txn' | 'range' | 'grant-lease' | 'revoke-lease' | 'lease-keys' | 'lease-ttl' | 'keep-alive';
   /** How long it took, in milliseconds. What the port repeats by itself is one. */
   ms: number;
   /** Undefined if etcd has done what it was asked for. */
@@ -48,6 +48,10 @@ export class RoundTrips extends PortWrapper {
 
   override leaseKeys(lease: bigint, options?: CallOptions) {
     return this.#timed('lease-keys', () => this.inner.leaseKeys(lease, options));
+  }
+
+  override leaseTtl(lease: bigint, options?: CallOptions) {
+    return this.#timed('lease-ttl', () => this.inner.leaseTtl(lease, options));
   }
 
   /** Answers come in the order of the questions; those that are open when the stream ends get none. */

@@ -62,10 +62,15 @@ export function disagree(other: { limit: number; isForeign: boolean }, limit: nu
   return isCounted(other.limit) || isCounted(limit);
 }
 
-/** How many of the first tickets in a queue hold the lock. */
-export function holders(queue: readonly Pick<KeyValue, 'key'>[], keyPrefix: string): number {
-  const kinds = queue.map(({ key }) => kindOf(keyPrefix, key).limit);
-  const [limit = 0] = kinds;
-  const end = kinds.findIndex((other, place) => place >= limit || other !== limit);
-  return end === -1 ? queue.length : end;
+/** How many of the first tickets in a queue hold the lock. It looks no further than it has to. */
+export function holders(queue: Iterable<Pick<KeyValue, 'key'>>, keyPrefix: string): number {
+  let count = 0;
+  let first: number | undefined;
+  for (const { key } of queue) {
+    const { limit } = kindOf(keyPrefix, key);
+    first ??= limit;
+    if (limit !== first || count >= limit) break;
+    count++;
+  }
+  return count;
 }

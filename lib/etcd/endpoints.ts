@@ -2,6 +2,7 @@ import { InterceptingCall, type CallOptions, type Interceptor } from '@grpc/grpc
 import { noop } from 'cockatiel';
 import { Etcd3, type IOptions } from 'etcd3';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Member } from '../core/port.js';
 import { etcdError } from './etcd-error.js';
 
 /** How to reach etcd: the options of etcd3, less those that the fault policies of this package decide. */
@@ -130,6 +131,31 @@ export class Endpoints {
       this.#all.delete(client);
     }
     return index;
+  }
+
+  /** How each of them is. It takes no part in the choice between them. */
+  async members(timeout: number): Promise<Member[]> {
+    return await Promise.all(this.#hosts.map((host) => this.#member(host, timeout)));
+  }
+
+  async #member(endpoint: string, timeout: number): Promise<Member> {
+    // For its status a member wants no login, which would cost it more than the answer.
+    const client = this.#connect(endpoint, 'anonymous');
+    // It says how it is also when it has lost its leader.
+    const ask = () => client.maintenance.status({ interceptors: [], deadline: Date.now() + timeout });
+    try {
+      // The first question opens the connection, whose time is not that of the answer.
+      await ask();
+      const sentAt = performance.now();
+      const { version, header, leader, dbSize } = await ask();
+      const ms = performance.now() - sentAt;
+      return { endpoint, status: { version, isLeader: header.member_id === leader, size: Number(dbSize), ms } };
+    } catch (error) {
+      return { endpoint, problem: etcdError(error).message };
+    } finally {
+      client.close();
+      this.#all.delete(client);
+    }
   }
 
   #client(index: number): Etcd3 {

@@ -1,5 +1,13 @@
 import type { CallOptions as GrpcOptions } from '@grpc/grpc-js';
-import type { Etcd3, ILeaseKeepAliveRequest, ILeaseKeepAliveResponse, IWatchRequest, IWatchResponse } from 'etcd3';
+import type {
+  Etcd3,
+  ILeaseKeepAliveRequest,
+  ILeaseKeepAliveResponse,
+  ILeaseTimeToLiveRequest,
+  ILeaseTimeToLiveResponse,
+  IWatchRequest,
+  IWatchResponse,
+} from 'etcd3';
 import {
   ATTEMPT_TIMEOUT,
   EtcdError,
@@ -9,6 +17,7 @@ import {
   type KeepAliveListener,
   type KeepAliveStream,
   type LeaseGrant,
+  type Member,
   type RangeRequest,
   type RangeResponse,
   type TxnRequest,
@@ -77,11 +86,28 @@ export class Etcd3Port implements EtcdPort {
   }
 
   async leaseKeys(lease: bigint, options?: CallOptions): Promise<readonly string[] | undefined> {
-    const message = { ID: String(lease), keys: true };
+    const answer = await this.#leaseTimeToLive({ ID: String(lease), keys: true }, options);
+    return answer?.keys.map((key) => key.toString('utf8'));
+  }
+
+  async leaseTtl(lease: bigint, options?: CallOptions): Promise<number | undefined> {
+    const answer = await this.#leaseTimeToLive({ ID: String(lease) }, options);
+    return answer && Number(answer.TTL);
+  }
+
+  async #leaseTimeToLive(
+    message: ILeaseTimeToLiveRequest,
+    options?: CallOptions,
+  ): Promise<ILeaseTimeToLiveResponse | undefined> {
     const answer = await this.#call('repeat', options, ({ leaseClient }, grpc) =>
       leaseClient.leaseTimeToLive(message, grpc),
     );
-    return Number(answer.TTL) < 0 ? undefined : answer.keys.map((key) => key.toString('utf8'));
+    return Number(answer.TTL) < 0 ? undefined : answer;
+  }
+
+  async members({ timeout = ATTEMPT_TIMEOUT }: CallOptions = {}): Promise<readonly Member[]> {
+    if (this.#closed) throw closed();
+    return await this.#endpoints.members(timeout);
   }
 
   keepAlive(listener: KeepAliveListener): KeepAliveStream {
@@ -120,14 +146,7 @@ export class Etcd3Port implements EtcdPort {
         } else if (answer.created) {
           listener.created(id, BigInt(answer.header.revision));
         } else {
-          listener.events(
-            id,
-            answer.events.map(({ type, kv }) => ({
-              type: type === 'Delete' ? 'delete' : 'put',
-              key: kv.key.toString('utf8'),
-              modRevision: BigInt(kv.mod_revision),
-            })),
-          );
+          listener.events(id, answer.events.map(wire.watchEvent));
         }
       },
       (error) => listener.ended(error),

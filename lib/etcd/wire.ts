@@ -1,5 +1,5 @@
-import type { ICompare, IKeyValue, IRangeRequest, IRequestOp, IResponseHeader, IResponseOp } from 'etcd3';
-import type { Compare, Header, KeyRange, KeyValue, Op, OpResult, RangeRequest } from '../core/port.js';
+import type { ICompare, IEvent, IKeyValue, IRangeRequest, IRequestOp, IResponseHeader, IResponseOp } from 'etcd3';
+import type { Compare, Header, KeyRange, KeyValue, Op, OpResult, RangeRequest, WatchEvent } from '../core/port.js';
 
 /** The engine's words in etcd's protocol and back. int64 travels as a string, never as a JavaScript number. */
 
@@ -45,6 +45,11 @@ export function keyValue(kv: IKeyValue): KeyValue {
     modRevision: BigInt(kv.mod_revision),
     lease: BigInt(kv.lease),
   };
+}
+
+export function watchEvent({ type, kv }: IEvent): WatchEvent {
+  if (type !== 'Delete') return { type: 'put', ...keyValue(kv) };
+  return { type: 'delete', key: kv.key.toString('utf8'), modRevision: BigInt(kv.mod_revision) };
 }
 
 export function opResult(response: IResponseOp): OpResult {

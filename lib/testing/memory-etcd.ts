@@ -141,6 +141,12 @@ export class MemoryEtcd {
     return known && [...known.keys];
   }
 
+  /** The seconds that are left, rounded down. */
+  leaseTtl(lease: bigint): number | undefined {
+    const known = this.#leases.get(lease);
+    return known && Math.max(0, Math.floor((known.expiresAt - this.clock.now()) / 1000));
+  }
+
   /** Deletes all keys of the lease in one revision. */
   revokeLease(lease: bigint): void {
     const known = this.#leases.get(lease);
@@ -217,8 +223,9 @@ export class MemoryEtcd {
     const before = this.#keys.get(key);
     if (before) this.#leases.get(before.lease)?.keys.delete(key);
     this.#leases.get(lease)?.keys.add(key);
-    this.#keys.set(key, { key, value, lease, modRevision, createRevision: before?.createRevision ?? modRevision });
-    events.push({ type: 'put', key, modRevision });
+    const kv = { key, value, lease, modRevision, createRevision: before?.createRevision ?? modRevision };
+    this.#keys.set(key, kv);
+    events.push({ type: 'put', ...kv });
   }
 
   #delete(key: string, events: WatchEvent[]): void {

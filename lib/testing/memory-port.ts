@@ -5,6 +5,7 @@ import {
   type KeepAliveListener,
   type KeepAliveStream,
   type LeaseGrant,
+  type Member,
   type RangeRequest,
   type RangeResponse,
   type TxnRequest,
@@ -40,6 +41,15 @@ export class MemoryPort implements EtcdPort {
 
   leaseKeys(lease: bigint): Promise<readonly string[] | undefined> {
     return this.#call(() => this.etcd.leaseKeys(lease));
+  }
+
+  leaseTtl(lease: bigint): Promise<number | undefined> {
+    return this.#call(() => this.etcd.leaseTtl(lease));
+  }
+
+  members(): Promise<readonly Member[]> {
+    const status = { version: 'in memory', isLeader: true, size: 0, ms: 0 };
+    return this.#call(() => [{ endpoint: 'this process', status }]);
   }
 
   keepAlive(listener: KeepAliveListener): KeepAliveStream {

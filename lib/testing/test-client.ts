@@ -8,6 +8,7 @@ import {
   type KeepAliveListener,
   type KeepAliveStream,
   type LeaseGrant,
+  type Member,
   type RangeRequest,
   type RangeResponse,
   type TxnRequest,
@@ -50,6 +51,14 @@ export class TestClient extends PortWrapper {
 
   override leaseKeys(lease: bigint, options?: CallOptions): Promise<readonly string[] | undefined> {
     return this.#call(() => this.inner.leaseKeys(lease), options);
+  }
+
+  override leaseTtl(lease: bigint, options?: CallOptions): Promise<number | undefined> {
+    return this.#call(() => this.inner.leaseTtl(lease), options);
+  }
+
+  override members(options?: CallOptions): Promise<readonly Member[]> {
+    return this.#call(() => this.inner.members(), options);
   }
 
   override keepAlive(listener: KeepAliveListener): KeepAliveStream {

@@ -7,6 +7,7 @@ import {
   type KeepAliveListener,
   type KeepAliveStream,
   type LeaseGrant,
+  type Member,
   type RangeRequest,
   type RangeResponse,
   type TxnRequest,
@@ -88,6 +89,14 @@ export class Network implements EtcdPort {
 
   leaseKeys(lease: bigint, options?: CallOptions): Promise<readonly string[] | undefined> {
     return this.#call(() => this.server.leaseKeys(lease), 'read', options);
+  }
+
+  leaseTtl(lease: bigint, options?: CallOptions): Promise<number | undefined> {
+    return this.#call(() => this.server.leaseTtl(lease), 'read', options);
+  }
+
+  members(options?: CallOptions): Promise<readonly Member[]> {
+    return this.#call(() => [], 'read', options);
   }
 
   keepAlive(listener: KeepAliveListener): KeepAliveStream {
