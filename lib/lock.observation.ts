@@ -22,6 +22,10 @@ const BY_HAND = 'LockService';
 export interface ObservedCall {
   /** What was asked for; there may be any number of them. */
   readonly name: string;
+  /** The same one by one, if they were several. */
+  readonly names: readonly string[];
+  /** What the caller says of itself; see `LockOptions.handler`. */
+  readonly handler: string | undefined;
   /** Where in the code it was asked for, or the constant name that stands there: there are few of them. */
   readonly template: string;
   /** Who has the lock, as far as it is known here, at the moment. */
@@ -31,7 +35,7 @@ export interface ObservedCall {
 /** Hears what becomes of one call: one of the first four, and after `granted` comes `ended`. */
 export interface CallObserver {
   /** `seen`: who of another process had it when this one last looked. */
-  granted(fencingToken: bigint, seen: Participant | undefined): void;
+  granted(fencingToken: bigint, seen: Participant | undefined, tenure: Tenure): void;
   refused(reason: LockNotAcquiredError['reason'], holder: Participant | undefined): void;
   /** etcd does not give it, or others want it with another limit; the reason is that of the error. */
   failed(error: Error & { reason: string }): void;
@@ -84,19 +88,21 @@ export class Observation {
   ): void {
     if (this.#observers.size === 0) return;
     const label = labelOf(name);
-    const template = given[TEMPLATE] ?? given.handler ?? BY_HAND;
+    const { handler } = given;
+    const template = given[TEMPLATE] ?? handler ?? BY_HAND;
     const places = [keyPrefix].flat();
+    const names = [...new Set([name].flat())];
     const first = (find: (each: string) => Participant | undefined) => places.map(find).find((found) => found);
     const holder = () => first((each) => this.queue.holderOf(each));
     const followers: CallObserver[] = [];
-    this.#tell((each) => void followers.push(...each.asked({ name: label, template, holder })));
+    this.#tell((each) => void followers.push(...each.asked({ name: label, names, handler, template, holder })));
     const tell = (event: (each: CallObserver) => void): void =>
       followers.forEach((each) => this.#safely(() => event(each)));
 
     const answered = (granted: Tenure | Refusal): void => {
       if (!('refused' in granted)) {
         const seen = first((each) => this.queue.seen(each));
-        tell((each) => each.granted(granted.fencingToken, seen));
+        tell((each) => each.granted(granted.fencingToken, seen, granted));
         granted.ended.on((how) => tell((each) => each.ended(how, granted.lost.value)));
       } else if (granted.refused === 'disagreement') {
         tell((each) => each.failed(refusal(label, granted, asked, this.options)));

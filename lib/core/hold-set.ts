@@ -17,6 +17,7 @@ export class HoldSet extends Tenure {
     maxHold: number,
   ) {
     super(token, clock, maxHold);
+    for (const hold of places) hold.set = this;
     for (const hold of places) hold.lost.on((reason) => this.lose(reason));
   }
 

@@ -9,6 +9,9 @@ const RELEASE_TIMEOUT = 2_000;
 
 /** A lock that was granted, until it is released or lost. */
 export class Hold extends Tenure {
+  /** All that were granted together, if it is one of several. */
+  set: Tenure | undefined;
+
   constructor(
     readonly ticket: Ticket,
     token: Token,

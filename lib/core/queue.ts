@@ -97,6 +97,11 @@ export class LockQueue implements LineHost {
     return waiting;
   }
 
+  /** The locks that somebody in this process has or wants, and how many wait for each. */
+  get lines(): Iterable<Pick<Line, 'keyPrefix' | 'waiting' | 'tickets'>> {
+    return this.#lines.values();
+  }
+
   /** Who has the lock, as far as it is known here: one of ours, or whom {@link seen} tells. */
   holderOf(keyPrefix: string): Participant | undefined {
     return this.#lines.get(keyPrefix)?.busy.holder;

@@ -36,7 +36,7 @@ export interface ChangeMessage {
 
 export interface PulseMessage {
   now: number;
-  /** By the lease id in hex: how long etcd keeps it if it is not renewed. */
+  /** By the lease id in hex: how long etcd keeps it if it is not renewed; for up to 500 holders. */
   leases: Record<string, number>;
   process: ProcessView;
   cluster: ClusterView;
@@ -120,9 +120,13 @@ export const HISTORY = 200;
 export interface ProcessView {
   host: string;
   pid: number;
+  /** The first {@link SHOWN} of the locks that it holds. */
   held: HeldView[];
-  /** What its calls wait for, by name. */
+  holding: number;
+  /** The first {@link SHOWN} of the locks that its calls wait for. */
   waiting: { name: string; calls: number }[];
+  /** How many calls wait, for all of them. */
+  calls: number;
   session: SessionView | null;
 }
 
@@ -152,7 +156,7 @@ export interface ClusterView {
 
 export interface MemberView {
   endpoint: string;
-  /** Why it does not answer; the others are null then. */
+  /** Why it does not answer; null if it does. The others are null if it does not. */
   problem: string | null;
   version: string | null;
   isLeader: boolean | null;

@@ -1,0 +1,133 @@
+import {
+  ConfigurableModuleBuilder,
+  type ConfigurableModuleAsyncOptions,
+  Inject,
+  Module,
+  type BeforeApplicationShutdown,
+  type DynamicModule,
+  type OnModuleInit,
+} from '@nestjs/common';
+import { LockUsageError } from '../lock.errors.js';
+import { getLockServiceToken } from '../lock.tokens.js';
+import { Access } from './access.js';
+import { controllerAt } from './dashboard.controller.js';
+import { Dashboard } from './dashboard.js';
+import {
+  checkExtras,
+  checkOptions,
+  DEFAULT_PATH,
+  type EtcdLockDashboardExtras,
+  type EtcdLockDashboardOptions,
+} from './dashboard.options.js';
+
+// Nest prints these when somebody imports the class alone.
+const OPTIONS = Symbol('options of EtcdLockDashboardModule; import it with forRoot() or forRootAsync()');
+const PATH = Symbol('path of EtcdLockDashboardModule; import it with forRoot() or forRootAsync()');
+
+/** What `forRootAsync` takes: `useFactory` with `inject` and `imports`, `useClass`, or `useExisting`. */
+export type EtcdLockDashboardAsyncOptions = ConfigurableModuleAsyncOptions<
+  EtcdLockDashboardOptions,
+  'createEtcdLockDashboardOptions'
+> &
+  EtcdLockDashboardExtras;
+
+const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockDashboardOptions>({
+  moduleName: 'EtcdLockDashboard',
+  optionsInjectionToken: OPTIONS,
+})
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createEtcdLockDashboardOptions')
+  .setExtras<EtcdLockDashboardExtras>(
+    { path: undefined, instance: undefined },
+    (definition, { path = DEFAULT_PATH, instance }) => ({
+      ...definition,
+      controllers: [controllerAt(path)],
+      providers: [
+        ...(definition.providers ?? []),
+        { provide: PATH, useValue: path },
+        {
+          provide: Access,
+          useFactory: (options: EtcdLockDashboardOptions, at: string) => new Access(options, at),
+          inject: [OPTIONS, PATH],
+        },
+        {
+          provide: Dashboard,
+          useFactory: (service: never, options: EtcdLockDashboardOptions) => new Dashboard(service, options),
+          inject: [getLockServiceToken(instance), OPTIONS],
+        },
+      ],
+    }),
+  )
+  .build();
+
+/**
+ * Shows the locks of the application, and of all that share its namespace, on a page that follows them: who holds them,
+ * who waits, what has happened, and how etcd is. Closed unless it is told who may see it.
+ *
+ * Call `app.enableShutdownHooks()`, or open pages keep the server from closing on a SIGTERM.
+ *
+ * @example
+ * imports: [
+ *   EtcdLockModule.forRoot(),
+ *   EtcdLockDashboardModule.forRoot({
+ *     authorize: (context) => context.switchToHttp().getRequest<{ user?: User }>().user?.isAdmin === true,
+ *   }),
+ * ]
+ */
+@Module({})
+export class EtcdLockDashboardModule
+  extends ConfigurableModuleClass
+  implements OnModuleInit, BeforeApplicationShutdown
+{
+  constructor(
+    @Inject(OPTIONS) private readonly options: EtcdLockDashboardOptions,
+    @Inject(Access) private readonly access: Access,
+    @Inject(Dashboard) private readonly dashboard: Dashboard,
+  ) {
+    super();
+  }
+
+  /**
+   * Adds the page, for the lock service of `instance`.
+   *
+   * @param options all of them have defaults
+   * @throws {LockUsageError} for a bad option
+   */
+  static override forRoot(options: EtcdLockDashboardOptions & EtcdLockDashboardExtras = {}): DynamicModule {
+    checkExtras(options);
+    const { path: _path, instance: _instance, ...rest } = options;
+    checkOptions(rest);
+    return super.forRoot(options);
+  }
+
+  /**
+   * The same with options that are known only at run time. `path` and `instance` stand beside the factory.
+   *
+   * @example
+   * EtcdLockDashboardModule.forRootAsync({
+   *   path: '/admin/locks',
+   *   inject: [Accounts],
+   *   useFactory: (accounts: Accounts) => ({ authorize: (context) => accounts.isAdmin(context) }),
+   * })
+   */
+  static override forRootAsync(options: EtcdLockDashboardAsyncOptions): DynamicModule {
+    checkExtras(options);
+    if (!options.useFactory && !options.useClass && !options.useExisting) {
+      const needs = 'EtcdLockDashboardModule.forRootAsync() needs useFactory, useClass or useExisting.';
+      throw new LockUsageError(needs, 'option');
+    }
+    return super.forRootAsync(options);
+  }
+
+  /** Says at the start what would be noticed only by the first request. */
+  onModuleInit(): void {
+    checkOptions(this.options);
+    this.access.warnIfClosed();
+    void this.dashboard.files;
+  }
+
+  /** Before the servers close, because they wait for the pages that are open. */
+  beforeApplicationShutdown(): void {
+    this.dashboard.close();
+  }
+}
