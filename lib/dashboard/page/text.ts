@@ -1,0 +1,33 @@
+/**
+ * Names, handlers and metadata come from others. Besides markup, which never becomes any here, they may have characters
+ * that are not seen or that turn around what stands beside them, so that one name looks like another.
+ */
+export interface Piece {
+  readonly text: string;
+  /** Stands for a character that would not be seen. */
+  readonly isHidden: boolean;
+}
+
+/** Controls, formats such as the direction of writing, surrogates without their half, line and paragraph separators. */
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\u00a0\u034f\u115f\u1160\u2800\u3164\uffa0]/u;
+const PIECES = new RegExp(`${HIDDEN.source}|(?:(?!${HIDDEN.source})[^])+`, 'gu');
+
+/** The text in pieces, of which those that would not be seen are named instead: `U+202E`. */
+export function pieces(text: string): Piece[] {
+  return (text.match(PIECES) ?? []).map((piece) =>
+    HIDDEN.test(piece) ? { text: codePoint(piece), isHidden: true } : { text: piece, isHidden: false },
+  );
+}
+
+/** The same for places that take plain text only. */
+export function plain(text: string): string {
+  return HIDDEN.test(text)
+    ? pieces(text)
+        .map((piece) => (piece.isHidden ? `⟨${piece.text}⟩` : piece.text))
+        .join('')
+    : text;
+}
+
+function codePoint(character: string): string {
+  return `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`;
+}
