@@ -1,5 +1,6 @@
-/** How the page writes down numbers. */
+/** How the page writes down numbers. A number and its unit stay in one line. */
 
+const SPACE = '\u00a0';
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -8,10 +9,10 @@ const DAY = 24 * HOUR;
 /** A stretch of time in the two units that tell most: `3.2 s`, `4 min 10 s`, `2 d 4 h`. */
 export function duration(milliseconds: number): string {
   const time = Math.max(0, milliseconds);
-  if (time > 0 && time < 9.95) return `${digits(time)} ms`;
-  if (time < 999.5) return `${Math.round(time)} ms`;
-  if (time < 9_950) return `${digits(time / SECOND)} s`;
-  if (time < MINUTE) return `${Math.floor(time / SECOND)} s`;
+  if (time > 0 && time < 9.95) return `${digits(time)}${SPACE}ms`;
+  if (time < 999.5) return `${Math.round(time)}${SPACE}ms`;
+  if (time < 9_950) return `${digits(time / SECOND)}${SPACE}s`;
+  if (time < MINUTE) return `${Math.floor(time / SECOND)}${SPACE}s`;
   if (time < HOUR) return both(time, MINUTE, 'min', SECOND, 's');
   if (time < DAY) return both(time, HOUR, 'h', MINUTE, 'min');
   return both(time, DAY, 'd', HOUR, 'h');
@@ -21,7 +22,8 @@ const digits = (value: number): string => (value < 0.095 ? value.toFixed(2) : va
 
 function both(time: number, unit: number, name: string, part: number, partName: string): string {
   const parts = Math.floor((time % unit) / part);
-  return `${Math.floor(time / unit)} ${name}${parts > 0 ? ` ${parts} ${partName}` : ''}`;
+  const all = [Math.floor(time / unit), name, ...(parts > 0 ? [parts, partName] : [])];
+  return all.join(SPACE);
 }
 
 /** A count with its thousands apart: `5 000`. */
@@ -40,7 +42,7 @@ export function bytes(value: number): string {
   let unit = 0;
   let amount = value;
   for (; amount >= 999.5 && unit < units.length - 1; unit++) amount /= 1_000;
-  return `${amount < 9.95 && unit > 0 ? amount.toFixed(1) : Math.round(amount)} ${units[unit]}`;
+  return `${amount < 9.95 && unit > 0 ? amount.toFixed(1) : Math.round(amount)}${SPACE}${units[unit]}`;
 }
 
 const TIME = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });

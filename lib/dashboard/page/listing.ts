@@ -87,7 +87,10 @@ function compare<T extends string | number>(a: T, b: T): number {
 }
 
 /** The part of the list that is page `wanted`, or the last one if there are not so many; they are counted from 0. */
-export function pageOf<T>(list: readonly T[], wanted: number): { page: number; pages: number; first: number; part: T[] } {
+export function pageOf<T>(
+  list: readonly T[],
+  wanted: number,
+): { page: number; pages: number; first: number; part: T[] } {
   const pages = Math.max(1, Math.ceil(list.length / PER_PAGE));
   const page = Math.min(Math.max(0, wanted), pages - 1);
   const first = page * PER_PAGE;

@@ -53,7 +53,7 @@ export class Plot {
     const style = getComputedStyle(this.place);
     const colour = (name: string): string => style.getPropertyValue(`--${name}`).trim();
     const axis = { stroke: colour('muted'), font: `11px ${style.fontFamily}`, ticks: { show: false } };
-    const grid = { stroke: colour('line'), width: 1 };
+    const grid = { stroke: colour('line'), width: 1, filter: powers };
     const series = (name: string, dash?: number[]): Series => ({
       stroke: colour(name),
       width: 1.5,
@@ -63,6 +63,7 @@ export class Plot {
     return {
       width: this.place.clientWidth,
       height: HEIGHT,
+      padding: [8, 8, 0, 0],
       cursor: { show: false },
       legend: { show: false },
       scales: {
@@ -70,8 +71,8 @@ export class Plot {
         y: { distr: 3, range: (_, min, max) => [floor(min ?? 1), ceiling(max ?? 1_000)] },
       },
       axes: [
-        { ...axis, grid: { show: false }, space: 70, values: (_, times) => times.map(minute) },
-        { ...axis, grid, size: 56, values: (_, values) => values.map((value) => (isPower(value) ? duration(value) : '')) },
+        { ...axis, grid: { show: false }, size: 26, incrs: [60, 120, 300], values: (_, times) => times.map(minute) },
+        { ...axis, grid, filter: powers, size: 54, values: (_, values) => values.map(label) },
       ],
       series: [{}, series('wait'), series('wait', [4, 4]), series('hold'), series('hold', [4, 4])],
     };
@@ -82,5 +83,10 @@ const floor = (value: number): number => 10 ** Math.floor(Math.log10(value));
 /** Always above the floor. */
 const ceiling = (value: number): number => 10 ** (Math.floor(Math.log10(value)) + 1);
 const isPower = (value: number): boolean => Number.isInteger(Math.round(Math.log10(value) * 1e6) / 1e6);
+/** Lines at 1, 10, 100 ms only. */
+const powers = (_: UPlot, values: number[]): (number | null)[] =>
+  values.map((value) => (isPower(value) ? value : null));
+/** Of those that the filter has left. */
+const label = (value: number | null): string => (value === null ? '' : duration(value).replace('.0', ''));
 const TIME = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 const minute = (seconds: number): string => TIME.format(seconds * 1_000);

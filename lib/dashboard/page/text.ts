@@ -8,8 +8,8 @@ export interface Piece {
   readonly isHidden: boolean;
 }
 
-/** Controls, formats such as the direction of writing, surrogates without their half, line and paragraph separators. */
-const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\u00a0\u034f\u115f\u1160\u2800\u3164\uffa0]/u;
+/** Controls, formats such as the direction of writing, what is drawn as nothing, and spaces that are not like others. */
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u{a0}\u{2800}]/u;
 const PIECES = new RegExp(`${HIDDEN.source}|(?:(?!${HIDDEN.source})[^])+`, 'gu');
 
 /** The text in pieces, of which those that would not be seen are named instead: `U+202E`. */

@@ -1,10 +1,9 @@
-import type { ComponentChildren } from 'preact';
 import type { HolderView, LockView, ParticipantView } from '../../protocol.js';
 import { counted } from '../format.js';
 import { who } from '../listing.js';
 import { useStore } from '../page.js';
 import { More } from './more.js';
-import { Outside } from './outside.js';
+import { Outside, OutsideLine } from './outside.js';
 import { Metadata, Token } from './participant.js';
 import { At, Since, TimeLeft } from './times.js';
 
@@ -49,47 +48,12 @@ export function LockDetails({ lock, release }: { lock: LockView; release(name: s
 }
 
 function Holder({ holder }: { holder: HolderView }) {
-  return (
-    <Facts of={holder}>
-      <dt>Since</dt>
-      <dd>
-        {holder.grantedAt === undefined ? (
-          <span class="muted">unknown</span>
-        ) : (
-          <>
-            <At at={holder.grantedAt} />, for <Since at={holder.grantedAt} />
-          </>
-        )}
-      </dd>
-      <dt>Fencing token</dt>
-      <dd>
-        <Token holder={holder} />
-      </dd>
-      <dt>Lease left</dt>
-      <dd>
-        <TimeLeft leases={[holder.lease]} />
-      </dd>
-    </Facts>
-  );
-}
-
-function Waiter({ waiter }: { waiter: ParticipantView }) {
-  return (
-    <Facts of={waiter}>
-      <dt>Waits for</dt>
-      <dd>
-        <Since at={waiter.since} />
-      </dd>
-    </Facts>
-  );
-}
-
-function Facts({ of: participant, children }: { of: ParticipantView; children: ComponentChildren }) {
-  const { handler, metadata, key, revision, lease } = participant;
-  const place = who(participant);
+  const { grantedAt, handler, metadata, key, revision, lease } = holder;
   return (
     <>
-      <p class="place">{place ? <Outside text={place} /> : 'Another client'}</p>
+      <p class="place">
+        <Place of={holder} />
+      </p>
       <dl class="facts">
         {handler !== undefined && (
           <>
@@ -99,7 +63,20 @@ function Facts({ of: participant, children }: { of: ParticipantView; children: C
             </dd>
           </>
         )}
-        {children}
+        <dt>Since</dt>
+        <dd>
+          {grantedAt === undefined ? (
+            <span class="muted">unknown</span>
+          ) : (
+            <>
+              <At at={grantedAt} />, for <Since at={grantedAt} />
+            </>
+          )}
+        </dd>
+        <dt>Fencing token</dt>
+        <dd>
+          <Token holder={holder} />
+        </dd>
         {metadata && Object.keys(metadata).length > 0 && (
           <>
             <dt>Metadata</dt>
@@ -109,7 +86,9 @@ function Facts({ of: participant, children }: { of: ParticipantView; children: C
           </>
         )}
         <dt>Lease</dt>
-        <dd class="number">{lease}</dd>
+        <dd>
+          <span class="number">{lease}</span>, <TimeLeft leases={[lease]} /> left
+        </dd>
         <dt>Key</dt>
         <dd class="number">
           <Outside text={key} /> <span class="muted">at revision {revision}</span>
@@ -117,4 +96,31 @@ function Facts({ of: participant, children }: { of: ParticipantView; children: C
       </dl>
     </>
   );
+}
+
+function Waiter({ waiter }: { waiter: ParticipantView }) {
+  const { since, handler, metadata, key } = waiter;
+  return (
+    <>
+      <p class="place ends">
+        <Place of={waiter} />
+        <span>
+          <span class="visually-hidden">waits for </span>
+          <Since at={since} />
+        </span>
+      </p>
+      <div class="muted">
+        {handler !== undefined && <OutsideLine text={handler} />}
+        {metadata && <Metadata of={metadata} />}
+        <span class="number">
+          <OutsideLine text={key} />
+        </span>
+      </div>
+    </>
+  );
+}
+
+function Place({ of: participant }: { of: ParticipantView }) {
+  const place = who(participant);
+  return place ? <Outside text={place} /> : <span>Another client</span>;
 }

@@ -50,7 +50,9 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
       </h2>
       <div id="release-what">
         {isOther ? (
-          <p>{lock ? 'Meanwhile somebody else has it. Look again before you take it away.' : 'Nobody has it any more.'}</p>
+          <p>
+            {lock ? 'Meanwhile somebody else has it. Look again before you take it away.' : 'Nobody has it any more.'}
+          </p>
         ) : (
           <>
             <p>{lock!.holding === 1 ? 'It is held by' : `It is held by ${lock!.holding}, all of whom lose it:`}</p>
