@@ -61,7 +61,7 @@ export function heldSince({ holders }: LockView): number | undefined {
 const KEYS: Record<Column, (lock: LockView, deadlines: ReadonlyMap<string, number>) => string | number> = {
   name: (lock) => prepare(lock).natural,
   holder: ({ holders: [first] }) => (first ? natural(`${who(first)} ${first.handler ?? ''}`) : ''),
-  held: (lock) => -(heldSince(lock) ?? Infinity),
+  held: (lock) => -(heldSince(lock) ?? -Infinity),
   left: ({ holders }, deadlines) => Math.min(...holders.map(({ lease }) => deadlines.get(lease) ?? Infinity)),
   // Not as a number, which may not have as many digits as a token.
   token: ({ holders: [first] }) => natural(first?.token ?? ''),
