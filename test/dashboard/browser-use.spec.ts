@@ -1,0 +1,124 @@
+import type { BrowserContextOptions, Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { NO_BROWSER, useBrowser, violations } from '../support/browser.js';
+import { open, queueUp, rowOf, useDashboard } from './served.js';
+
+/** The dashboard is for everybody: by keyboard, by ear, in the dark, on a phone, and with very many locks. */
+
+const { serve, backend } = useDashboard();
+const visit = useBrowser();
+
+const LOOKS: Record<string, BrowserContextOptions> = {
+  light: { colorScheme: 'light' },
+  dark: { colorScheme: 'dark' },
+  phone: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
+  'phone in the dark': { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
+};
+
+test.skipIf(NO_BROWSER).each(Object.entries(LOOKS))('axe finds nothing wrong, %s', async (_, look) => {
+  const { url, locks } = await serve({ allowRelease: true });
+  await locks.acquire('mine');
+  const name = `long/${'name-without-a-space/'.repeat(20)}`;
+  await backend()
+    .service()
+    .acquire(name, { handler: 'Some.handler', metadata: { order: '1' } });
+  await queueUp(backend().service(), name, 'Other.handler');
+  const page = await visit(url, look);
+  await rowOf(page, 'mine').waitFor();
+  await page.getByRole('heading', { name: 'The process that answers' }).waitFor();
+  expect(await violations(page)).toEqual([]);
+  expect(await sideways(page)).toBeLessThanOrEqual(0);
+  const details = await open(page, name);
+  await details.getByText('Other.handler').waitFor();
+  expect(await violations(page)).toEqual([]);
+  expect(await sideways(page)).toBeLessThanOrEqual(0);
+  await details.getByRole('button').click();
+  await page.getByRole('dialog').waitFor();
+  expect(await violations(page)).toEqual([]);
+  expect(await sideways(page)).toBeLessThanOrEqual(0);
+});
+
+/** How far the page can be moved sideways. */
+function sideways(page: Page): Promise<number> {
+  return page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
+}
+
+test.skipIf(NO_BROWSER)('everything can be done by keyboard, and is the same after a reload', async () => {
+  const { url, locks } = await serve({ allowRelease: true });
+  for (const name of ['seat:10', 'seat:9', 'other']) await locks.acquire(name);
+  const page = await visit(url);
+  const names = () => page.locator('table.locks .expand').allInnerTexts();
+  await expect.poll(names).toEqual(['other', 'seat:9', 'seat:10']);
+
+  await page.keyboard.press('Tab');
+  expect(await focused(page)).toBe('Skip to the locks');
+  await page.keyboard.press('Enter');
+  await tabTo(page, '');
+  await page.keyboard.type('seat');
+  await expect.poll(names).toEqual(['seat:9', 'seat:10']);
+  await tabTo(page, 'Lock↑');
+  await page.keyboard.press('Enter');
+  await expect.poll(names).toEqual(['seat:10', 'seat:9']);
+  expect(await page.locator('th.name[aria-sort]').first().getAttribute('aria-sort')).toBe('descending');
+  await tabTo(page, 'seat:9');
+  await page.keyboard.press('Enter');
+  await tabTo(page, 'Take the lock away …');
+  await page.keyboard.press('Enter');
+  const dialog = page.getByRole('dialog');
+  await dialog.waitFor();
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  expect(await focused(page)).toBe('Take the lock away …');
+
+  await page.reload();
+  await expect.poll(names).toEqual(['seat:10', 'seat:9']);
+  expect(await page.getByRole('searchbox').inputValue()).toBe('seat');
+  expect(await rowOf(page, 'seat:9').locator('.lock-details').isVisible()).toBe(true);
+
+  await tabTo(page, 'Take the lock away …');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.getByText('was taken away from 1 holder').waitFor();
+  await expect.poll(names).toEqual(['seat:10']);
+});
+
+/** What has the focus, by its text. */
+async function focused(page: Page): Promise<string> {
+  return (await page.locator(':focus').innerText()).replaceAll('\n', '');
+}
+
+async function tabTo(page: Page, text: string): Promise<void> {
+  for (let presses = 0; presses < 40; presses++) {
+    await page.keyboard.press('Tab');
+    if ((await focused(page)) === text) return;
+  }
+  expect.fail(`Nothing with the text "${text}" can be reached by Tab`);
+}
+
+/** How long those tasks have taken that were longer than 50 ms, in three seconds. */
+const LONG_TASKS = `new Promise((resolve) => {
+  const long = [];
+  new PerformanceObserver((list) => long.push(...list.getEntries().map(({ duration }) => duration))).observe({ entryTypes: ['longtask'] });
+  setTimeout(() => resolve(long), 3000);
+})`;
+
+test.skipIf(NO_BROWSER)('thousands of locks that change all the time do not make the page stand still', async () => {
+  const { url, locks } = await serve();
+  const crowd = backend().service({ maxWaiters: 10_000 });
+  const held = await Promise.all(Array.from({ length: 5_000 }, (_, place) => crowd.acquire(`seat:${place}`)));
+  const page = await visit(url);
+  await page.getByText('1–100 of 5 000').waitFor();
+  const tasks = page.evaluate<number[]>(LONG_TASKS);
+  for (let round = 0; round < 30; round++) {
+    const turn = Array.from({ length: 20 }, (_, place) => (round * 20 + place) * 7);
+    await Promise.all(turn.map((place) => held[place]!.release()));
+    for (const place of turn) held[place] = await crowd.acquire(`seat:${place}`, { handler: 'Again.hold' });
+  }
+  expect(Math.max(0, ...(await tasks))).toBeLessThan(1_000);
+  await page.getByRole('searchbox').fill('again seat:49');
+  await expect.poll(() => page.locator('table.locks tbody').count()).toBeGreaterThan(0);
+  expect(await locks.list({ prefix: 'seat:4999' })).toHaveLength(1);
+  await Promise.all(held.map((lock) => lock.release()));
+  await page.getByText(/No held lock/).waitFor();
+});

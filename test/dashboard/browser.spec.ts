@@ -1,0 +1,102 @@
+import { expect, test } from 'vitest';
+import { NO_BROWSER, useBrowser } from '../support/browser.js';
+import { PLATFORMS } from '../support/nest.js';
+import { isTheSame, mark, open, queueUp, rowOf, useDashboard, watchOver } from './served.js';
+
+/** The dashboard in a browser shows what is in etcd, and follows it without a reload. */
+
+const { serve, backend } = useDashboard();
+const visit = useBrowser();
+
+test.skipIf(NO_BROWSER).each(PLATFORMS)(
+  'a holder and a queue are shown as they stand in etcd, on %s',
+  async (platform) => {
+    const { url, locks } = await serve({ platform });
+    const processes = [backend().service(), backend().service(), backend().service()] as const;
+    const held = await processes[0].acquire('seat:7', { handler: 'Booking.book', metadata: { order: '4711' } });
+    const { lock: next } = await queueUp(processes[1], 'seat:7', 'Booking.cancel');
+    await queueUp(processes[2], 'seat:7', 'Report.nightly');
+
+    const page = await visit(url);
+    const seen = watchOver(page);
+    const details = await open(page, 'seat:7');
+    const { holders, waiters } = await locks.inspect('seat:7');
+    const holder = holders[0]!;
+    const facts = await details.locator('section').first().innerText();
+    for (const fact of ['Booking.book', 'order: 4711', `${holder.host}:${holder.pid}`, holder.key]) {
+      expect(facts).toContain(fact);
+    }
+    expect(facts.replaceAll('\n', '')).toContain(`at least ${holder.revision << 16n}`);
+    const queue = details.locator('ol > li');
+    const shown = await queue.allInnerTexts();
+    expect(shown).toHaveLength(2);
+    for (const [place, { key, handler }] of waiters.entries()) {
+      expect(shown[place]).toContain(key);
+      expect(shown[place]).toContain(handler);
+    }
+    const keys = (await backend().keys()).filter((key) => !key.includes('%s/'));
+    expect(keys.toSorted()).toEqual([holder.key, ...waiters.map(({ key }) => key)].toSorted());
+
+    await mark(page);
+    await held.release();
+    await expect.poll(() => rowOf(page, 'seat:7').locator('td.holder').innerText()).toContain('Booking.cancel');
+    await expect.poll(() => queue.allInnerTexts()).toHaveLength(1);
+    await expect.poll(() => page.locator('ol.history').innerText()).toContain('released');
+    await (await next).release();
+    await expect.poll(() => queue.count()).toBe(0);
+    expect(await rowOf(page, 'seat:7').locator('td.holder').innerText()).toContain('Report.nightly');
+    expect(await isTheSame(page)).toBe(true);
+    expect(seen).toEqual([]);
+  },
+);
+
+test.skipIf(NO_BROWSER)('what this process holds and waits for, its session and etcd are shown', async () => {
+  const { url, locks } = await serve();
+  const held = await locks.acquire('mine', { handler: 'Here.hold' });
+  await queueUp(locks, 'mine', 'Here.wait');
+  const page = await visit(url);
+  const aside = page.getByRole('complementary');
+  await expect.poll(() => aside.innerText()).toContain(`token ${held.fencingToken}`);
+  const text = await aside.innerText();
+  expect(text).toContain('Holds 1 lock');
+  expect(text).toContain('Waits for 1 lock');
+  const { holders } = await locks.inspect('mine');
+  expect(text).toContain(holders[0]!.lease.toString(16));
+  await expect.poll(() => aside.innerText()).toMatch(/version 3\.\d+\.\d+/);
+  await expect.poll(() => rowOf(page, 'mine').locator('td.token').innerText()).toBe(`${held.fencingToken}`);
+  await expect.poll(() => rowOf(page, 'mine').locator('td.left').innerText()).toMatch(/ s$/);
+});
+
+test.skipIf(NO_BROWSER)('two pages follow the same lock', async () => {
+  const { url, locks } = await serve();
+  const pages = await Promise.all([visit(url), visit(`${url}/`)]);
+  const held = await locks.acquire('both');
+  await Promise.all(pages.map((page) => rowOf(page, 'both').waitFor()));
+  await held.release();
+  await Promise.all(pages.map((page) => rowOf(page, 'both').waitFor({ state: 'detached' })));
+});
+
+test.skipIf(NO_BROWSER)('scripts in names, handlers and metadata are text, and nothing leaves the page', async () => {
+  const name = '"><script>window.isTaken = 1</script>';
+  const handler = '<img src="http://192.0.2.1/x.png" onerror="window.isTaken = 1">';
+  const metadata = { '<b>a</b>': "</script><svg onload='window.isTaken = 1'>", note: 'user:\u202egnp.exe' };
+  const { url } = await serve({ allowRelease: true });
+  const page = await visit('about:blank');
+  const seen = watchOver(page, new URL(url).origin);
+  await page.goto(url);
+  await backend().service().acquire(name, { handler, metadata });
+  await queueUp(backend().service(), name, handler);
+  const details = await open(page, name);
+  await expect.poll(() => details.innerText()).toContain(handler);
+  for (const text of [...Object.entries(metadata).flat().slice(0, 3), 'U+202E']) {
+    expect(await details.innerText()).toContain(text);
+  }
+  await details.getByRole('button').click();
+  expect(await page.getByRole('dialog').innerText()).toContain(name);
+  // Everything is shown anew from the address, and once more by the next pulse.
+  await page.reload();
+  await expect.poll(() => rowOf(page, name).locator('td.left').innerText()).toMatch(/ s$/);
+  expect(await page.evaluate(() => 'isTaken' in globalThis)).toBe(false);
+  expect(await page.locator('b, #app svg, #app img, #app script').count()).toBe(0);
+  expect(seen).toEqual([]);
+});
