@@ -59,7 +59,7 @@ test.skipIf(NO_BROWSER)('what this process holds and waits for, its session and 
   await expect.poll(() => aside.innerText()).toContain(`token ${held.fencingToken}`);
   const text = await aside.innerText();
   expect(text).toContain('Holds 1 lock');
-  expect(text).toContain('Waits for 1 lock');
+  expect(text).toContain('1 call waits');
   const { holders } = await locks.inspect('mine');
   expect(text).toContain(holders[0]!.lease.toString(16));
   await expect.poll(() => aside.innerText()).toMatch(/version 3\.\d+\.\d+/);

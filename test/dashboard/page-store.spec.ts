@@ -21,7 +21,7 @@ function state(parts: Partial<StateMessage> = {}): StateMessage {
 }
 
 function pulse(parts: Partial<PulseMessage> = {}): PulseMessage {
-  const process = { host: 'h', pid: 1, held: [], waiting: [], session: null };
+  const process = { host: 'h', pid: 1, held: [], holding: 0, waiting: [], calls: 0, session: null };
   const cluster = { problem: null, since: 0, members: [] };
   return { now: 2, leases: {}, process, cluster, sample: sample(2), ...parts };
 }

@@ -1,4 +1,3 @@
-import { SHOWN } from '../../protocol.js';
 import { counted, duration } from '../format.js';
 import { useStore } from '../page.js';
 import { who } from '../listing.js';
@@ -9,7 +8,7 @@ import { Outside, OutsideLine } from './outside.js';
 export function Process() {
   const process = useStore((state) => state.pulse?.process);
   if (!process) return null;
-  const { session, held, waiting } = process;
+  const { session, held, holding, waiting, calls } = process;
   return (
     <section class="card" aria-labelledby="process">
       <h2 id="process">The process that answers</h2>
@@ -45,10 +44,10 @@ export function Process() {
           </>
         )}
       </dl>
-      <h3>Holds {counted(held.length, 'lock')}</h3>
+      <h3>Holds {counted(holding, 'lock')}</h3>
       {held.length > 0 && (
         <ul class="names">
-          {held.slice(0, SHOWN).map(({ name, token, remaining }) => (
+          {held.map(({ name, token, remaining }) => (
             <li key={token}>
               <OutsideLine text={name} />
               <span class="muted">
@@ -58,11 +57,11 @@ export function Process() {
           ))}
         </ul>
       )}
-      <More shown={SHOWN} of={held.length} />
-      <h3>Waits for {counted(waiting.length, 'lock')}</h3>
+      <More shown={held.length} of={holding} />
+      <h3>{calls === 0 ? 'None of its calls waits' : `${counted(calls, 'call')} ${calls === 1 ? 'waits' : 'wait'}`}</h3>
       {waiting.length > 0 && (
         <ul class="names">
-          {waiting.slice(0, SHOWN).map(({ name, calls }) => (
+          {waiting.map(({ name, calls }) => (
             <li key={name}>
               <OutsideLine text={name} />
               <span class="muted">{counted(calls, 'call')}</span>
@@ -70,7 +69,7 @@ export function Process() {
           ))}
         </ul>
       )}
-      <More shown={SHOWN} of={waiting.length} />
+      <More shown={waiting.reduce((sum, { calls: some }) => sum + some, 0)} of={calls} />
     </section>
   );
 }
