@@ -35,6 +35,7 @@ const HINTS: Record<string, string> = {
   dialTimeout: ' etcd3 ignores it; connectTimeout does what it says.',
   isGlobal: ' It stands beside useFactory, not in what that returns.',
   instance: ' It stands beside useFactory, not in what that returns.',
+  path: ' It stands beside useFactory, not in what that returns.',
 };
 
 export function checkNumbers(options: object): void {

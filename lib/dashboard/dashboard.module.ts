@@ -7,8 +7,8 @@ import {
   type DynamicModule,
   type OnModuleInit,
 } from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
 import { LockUsageError } from '../lock.errors.js';
-import { getLockServiceToken } from '../lock.tokens.js';
 import { Access } from './access.js';
 import { controllerAt } from './dashboard.controller.js';
 import { Dashboard } from './dashboard.js';
@@ -52,8 +52,9 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockDashbo
         },
         {
           provide: Dashboard,
-          useFactory: (service: never, options: EtcdLockDashboardOptions) => new Dashboard(service, options),
-          inject: [getLockServiceToken(instance), OPTIONS],
+          useFactory: (modules: ModuleRef, options: EtcdLockDashboardOptions) =>
+            new Dashboard(modules, options, instance),
+          inject: [ModuleRef, OPTIONS],
         },
       ],
     }),
@@ -80,7 +81,6 @@ export class EtcdLockDashboardModule
   implements OnModuleInit, BeforeApplicationShutdown
 {
   constructor(
-    @Inject(OPTIONS) private readonly options: EtcdLockDashboardOptions,
     @Inject(Access) private readonly access: Access,
     @Inject(Dashboard) private readonly dashboard: Dashboard,
   ) {
@@ -121,9 +121,8 @@ export class EtcdLockDashboardModule
 
   /** Says at the start what would be noticed only by the first request. */
   onModuleInit(): void {
-    checkOptions(this.options);
     this.access.warnIfClosed();
-    void this.dashboard.files;
+    this.dashboard.begin();
   }
 
   /** Before the servers close, because they wait for the pages that are open. */

@@ -1,27 +1,44 @@
 import { Logger } from '@nestjs/common';
+import type { ModuleRef } from '@nestjs/core';
 import type { LockService } from '../lock.service.js';
 import { feedOf, type Feed } from './feed/feed.js';
-import type { EtcdLockDashboardOptions } from './dashboard.options.js';
+import { getLockServiceToken } from '../lock.tokens.js';
+import { checkOptions, type EtcdLockDashboardOptions } from './dashboard.options.js';
 import { PageFiles } from './page-files.js';
 
 /** What the routes of one dashboard share. */
 export class Dashboard {
   readonly mayRelease: boolean;
-  readonly feed: Feed;
   readonly #logger = new Logger('EtcdLockDashboard');
+  #feed: Feed | undefined;
   #files: PageFiles | undefined;
 
   constructor(
-    readonly service: LockService,
+    readonly modules: ModuleRef,
     options: EtcdLockDashboardOptions,
+    readonly instance: string | undefined,
   ) {
-    this.mayRelease = options?.allowRelease === true;
-    this.feed = feedOf(service);
+    checkOptions(options);
+    this.mayRelease = options.allowRelease === true;
   }
 
-  /** Throws if the page is not there. */
+  /** Without a lock module of that instance this is Nest's error that says so. */
+  get service(): LockService {
+    return this.modules.get<LockService>(getLockServiceToken(this.instance), { strict: false });
+  }
+
+  get feed(): Feed {
+    return this.#feed!;
+  }
+
   get files(): PageFiles {
-    return (this.#files ??= new PageFiles());
+    return this.#files!;
+  }
+
+  /** Throws now what the first request would throw. */
+  begin(): void {
+    this.#feed = feedOf(this.service);
+    this.#files = new PageFiles();
   }
 
   /** Takes a lock away from those who have it. Rejects as the lock service does. */
@@ -35,6 +52,6 @@ export class Dashboard {
   }
 
   close(): void {
-    this.feed.close();
+    this.#feed?.close();
   }
 }

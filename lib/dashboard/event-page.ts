@@ -4,12 +4,16 @@ import { HEADERS } from './headers.js';
 
 /** After so many milliseconds the page has to come again, so that it is asked anew whether it may. */
 const LONGEST = 15 * 60_000;
+/** So many bytes may be under way beside the last state, before the page misses something. */
+const LAG = 256 * 1024;
 
 /** A page that is open, on the other side of a stream of server-sent events. */
 export class EventPage implements Page {
-  /** The other side takes no more for now. */
-  #isFull = false;
+  /** Whether what was written has not left this process yet. */
+  #isWaiting = false;
   #hasMissed = false;
+  /** How many bytes may wait here. */
+  #limit = LAG;
   #stopTimer = (): void => {};
 
   constructor(
@@ -41,6 +45,7 @@ export class EventPage implements Page {
 
   state(text: string): void {
     this.#hasMissed = !this.#write(text);
+    this.#limit = this.response.writableLength + LAG;
   }
 
   change(text: string): void {
@@ -55,19 +60,20 @@ export class EventPage implements Page {
     this.#stopTimer();
     const { response } = this;
     // Who takes nothing any more would not take the end either.
-    if (this.#isFull) response.destroy();
+    if (this.#isWaiting) response.destroy();
     else response.end();
   }
 
   /** Says whether it was written. */
   #write(text: string): boolean {
-    if (this.#isFull) return false;
-    this.#isFull = !this.response.write(text);
+    const { response } = this;
+    if (this.#isWaiting && response.writableLength > this.#limit) return false;
+    this.#isWaiting = !response.write(text);
     return true;
   }
 
   #drained(): void {
-    this.#isFull = false;
+    this.#isWaiting = false;
     if (this.#hasMissed) this.feed.refresh(this);
   }
 }

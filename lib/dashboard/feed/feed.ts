@@ -138,6 +138,7 @@ export class Feed {
     this.#stopChange?.();
     this.#stopChange = undefined;
     this.#reports.change();
+    if (this.#pages.size > 0) this.#reports.ask();
     for (const page of this.#pages) page.state(this.#reports.state(page.mayRelease));
     this.#beat();
   }
