@@ -189,6 +189,15 @@ describe.each(BACKENDS)('the port over %s', (name) => {
       expect(await port.leaseKeys(lease)).toBeUndefined();
     });
 
+    test('a lease tells how long it lives on, which a renewal changes, and one that is gone that there is none', async () => {
+      const { lease } = await port.grantLease(60);
+      const left = await port.leaseTtl(lease);
+      expect(left).toBeGreaterThanOrEqual(55);
+      expect(left).toBeLessThanOrEqual(60);
+      await port.revokeLease(lease);
+      expect(await port.leaseTtl(lease)).toBeUndefined();
+    });
+
     test('revoking a lease that is gone is no error', async () => {
       const { lease } = await port.grantLease(60);
       await port.revokeLease(lease);
@@ -240,6 +249,19 @@ describe.each(BACKENDS)('the port over %s', (name) => {
       await port.txn({ success: [put('a')] });
       await port.txn({ success: [put('b'), { delete: { key: at('a') } }] });
       await eventually(() => expect(events.map((event) => event.type)).toEqual(['put', 'delete']));
+    });
+
+    test('tell what stands there since a put', async () => {
+      const { lease } = await port.grantLease(60);
+      const first = await port.txn({ success: [put('a', '1')] });
+      const events = await follow(port, { key: at('a') });
+      await port.txn({ success: [put('a', '2', lease)] });
+      const { kvs } = await port.range({ key: at('a') });
+      await port.revokeLease(lease);
+      await eventually(() => expect(events).toHaveLength(2));
+      expect(events[0]).toEqual({ type: 'put', ...kvs[0] });
+      expect(events[0]).toMatchObject({ value: '2', createRevision: first.header.revision, lease });
+      expect(events[1]).toEqual({ type: 'delete', key: at('a'), modRevision: expect.any(BigInt) });
     });
 
     test('share a stream, each with its own events, until they are canceled', async () => {
@@ -322,9 +344,21 @@ describe.each(BACKENDS)('the port over %s', (name) => {
     });
   });
 
+  test('the members tell how they are', async () => {
+    const members = await port.members();
+    expect(members).toEqual([
+      {
+        endpoint: expect.any(String),
+        status: { version: expect.any(String), isLeader: true, size: expect.any(Number), ms: expect.any(Number) },
+      },
+    ]);
+  });
+
   describe('closed', () => {
     test('every call fails as closed', async () => {
       port.close();
+      expect(await failure(port.leaseTtl(1n))).toBe('closed');
+      expect(await failure(port.members())).toBe('closed');
       expect(await failure(port.range({ key: 'a' }))).toBe('closed');
       expect(await failure(port.txn({ success: [] }))).toBe('closed');
       expect(await failure(port.grantLease(2))).toBe('closed');
