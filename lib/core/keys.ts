@@ -142,9 +142,11 @@ export function ticketValue(owner: string, date: number, calls: number, about = 
   return `{${owner},"since":"${new Date(date).toISOString()}","calls":${calls}${about}}`;
 }
 
-/** `about`: what is known of this one of the calls; without it, what is true of all of them. */
-export function participant(kv: KeyValue, about?: About): Participant {
-  const fields = fieldsOf(kv.value);
+/**
+ * `about`: what is known of this one of the calls; without it, what is true of all of them. `fields`: what is in the
+ * value, if that was read already.
+ */
+export function participant(kv: KeyValue, about?: About, fields = fieldsOf(kv.value)): Participant {
   const described = { ...describe(fields), ...(about ?? aboutAny(fields, callsIn(fields))) };
   const seen = { key: kv.key, revision: kv.createRevision, lease: kv.lease, ...described } as Participant;
   return Object.defineProperty(seen, 'toJSON', { value: toJSON });
@@ -155,12 +157,8 @@ function toJSON(this: Participant): object {
   return { ...this, revision: String(this.revision), lease: String(this.lease) };
 }
 
-/** How many calls of one process took that place together. */
-export function callsOf({ value }: KeyValue): number {
-  return callsIn(fieldsOf(value));
-}
-
-function callsIn({ calls }: Record<string, unknown>): number {
+/** How many calls of one process took a place together, as its value says. */
+export function callsIn({ calls }: Record<string, unknown>): number {
   return Number.isSafeInteger(calls) && (calls as number) > 0 ? (calls as number) : 1;
 }
 

@@ -1,6 +1,6 @@
 import { aboutEach, readAbout, type About } from './about.js';
 import type { Hold } from './hold.js';
-import { callsOf, fieldsOf, kindOf, participant, type Participant } from './keys.js';
+import { callsIn, fieldsOf, kindOf, participant, type Participant } from './keys.js';
 import type { KeyValue } from './port.js';
 import type { Ticket } from './ticket.js';
 import { holders } from './turn.js';
@@ -69,6 +69,7 @@ export function* seatsOf(keyPrefix: string, places: readonly Place[]): Generator
 /** A call in a place; `about`: what is known of it. */
 interface Call {
   readonly kv: KeyValue;
+  readonly fields?: Record<string, unknown>;
   about(): About | undefined;
   readonly hold?: Hold | undefined;
 }
@@ -84,7 +85,8 @@ class Taken implements Seat {
   }
 
   get participant(): Participant {
-    return participant(this.call.kv, this.call.about());
+    const { kv, about, fields } = this.call;
+    return participant(kv, about(), fields);
   }
 }
 
@@ -99,9 +101,9 @@ function callsAt({ kv, ticket }: Place, isHeld: boolean): Call[] {
   // How many of those who came together with the holder are still waiting is known only in their process.
   if (isHeld) return [{ kv, about: () => undefined }];
   const fields = fieldsOf(kv.value);
-  const calls = Math.min(callsOf(kv), MAX_CALLS);
+  const calls = Math.min(callsIn(fields), MAX_CALLS);
   const each = aboutEach(fields, calls);
-  return Array.from({ length: calls }, (_, call) => ({ kv, about: () => each[call] }));
+  return Array.from({ length: calls }, (_, call) => ({ kv, fields, about: () => each[call] }));
 }
 
 function ownCalls(kv: KeyValue, ticket: Ticket): Call[] {

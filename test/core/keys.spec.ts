@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
-  callsOf,
+  callsIn,
+  fieldsOf,
   escapeName,
   guardKey,
   queuePrefixOf,
@@ -80,7 +81,7 @@ test('a lease is written as Go writes it', () => {
 test('a ticket tells who has it, and for how many calls', () => {
   const value = ticketValue(ownerValue('node-a', 17), Date.UTC(2026, 0, 2), 3);
   const kv = { key: 'k', value, createRevision: 5n, modRevision: 9n, lease: 3n };
-  expect(callsOf(kv)).toBe(3);
+  expect(callsIn(fieldsOf(kv.value))).toBe(3);
   expect(participant(kv)).toEqual({
     key: 'k',
     revision: 5n,

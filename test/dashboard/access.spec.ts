@@ -229,8 +229,11 @@ describe.each(PLATFORMS)('on %s', (platform) => {
       expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
       expect(await page.text()).toContain(`src="${script}"`);
     }
-    const asset = async (headers = {}) =>
-      await fetch(`${url}/locks/page.js`, { headers: { connection: 'close', ...headers } });
+    const asset = async (headers = {}): Promise<Response> => {
+      const answer = await fetch(`${url}/locks/page.js`, { headers: { connection: 'close', ...headers } });
+      await answer.arrayBuffer();
+      return answer;
+    };
     const { headers } = await asset();
     expect(headers.get('content-type')).toBe('text/javascript; charset=utf-8');
     expect((await asset({ 'if-none-match': headers.get('etag')! })).status).toBe(304);

@@ -3,27 +3,25 @@ import { HISTORY, type HistoryEntry } from '../protocol.js';
 /** What has happened, as far back as it is kept. */
 export class History {
   #lastId = 0;
-  readonly #kept: HistoryEntry[] = [];
-  #isNew = 0;
+  #told: HistoryEntry[] = [];
+  #new: HistoryEntry[] = [];
 
   add(entry: Omit<HistoryEntry, 'id'>): void {
-    this.#kept.push({ id: ++this.#lastId, ...entry });
-    this.#isNew++;
-    // Not each time, because that moves all of them.
-    if (this.#kept.length < 2 * HISTORY) return;
-    this.#kept.splice(0, this.#kept.length - HISTORY);
-    this.#isNew = Math.min(this.#isNew, HISTORY);
+    this.#new.push({ id: ++this.#lastId, ...entry });
+    // Not each time, because that copies all of them.
+    if (this.#new.length === 2 * HISTORY) this.#new = this.#new.slice(-HISTORY);
   }
 
   /** What has come since the last call, or the last of it, the oldest first. */
   take(): HistoryEntry[] {
-    const taken = this.#isNew === 0 ? [] : this.#kept.slice(-Math.min(this.#isNew, HISTORY));
-    this.#isNew = 0;
+    const taken = this.#new.slice(-HISTORY);
+    this.#new = [];
+    if (taken.length > 0) this.#told = [...this.#told, ...taken].slice(-HISTORY);
     return taken;
   }
 
   /** What was taken, the oldest first. */
-  get told(): HistoryEntry[] {
-    return this.#kept.slice(0, this.#kept.length - this.#isNew).slice(-HISTORY);
+  get told(): readonly HistoryEntry[] {
+    return this.#told;
   }
 }

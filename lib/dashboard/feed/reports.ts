@@ -25,7 +25,7 @@ export class Reports {
   state(mayRelease: boolean): string {
     const { source, since, views, turnover } = this.survey;
     const { history, samples } = turnover;
-    return state(source, mayRelease, { since, history: history.told, samples: samples.all }, views.all);
+    return state(source, mayRelease, { since, history: [...history.told], samples: samples.all }, views.all);
   }
 
   /** Undefined if nothing has changed. */

@@ -71,20 +71,20 @@ export class Views {
     const isExact = own !== undefined;
     // At the grant, etcd was not before the revision in which it got its place.
     const token = isExact ? tenure!.fencingToken : tokenValue({ revision: participant.revision, number: 0 });
-    return {
-      ...participantView(participant),
-      ...(typeof at === 'number' && { grantedAt: at }),
-      token: String(token),
-      isExact,
-    };
+    const view: HolderView = Object.assign(participantView(participant), { token: String(token), isExact });
+    if (typeof at === 'number') view.grantedAt = at;
+    return view;
   }
 }
 
-function participantView({ since, revision, lease, ...rest }: Participant): ParticipantView {
-  return {
-    ...rest,
-    revision: String(revision),
-    lease: leaseHex(lease),
-    ...(since && { since: since.getTime() }),
-  };
+function participantView(participant: Participant): ParticipantView {
+  const { key, revision, lease, host, pid, since, handler, metadata } = participant;
+  const view: ParticipantView = { key, revision: String(revision), lease: leaseHex(lease) };
+  // One by one, because there are thousands of them, and spreads take several times as long.
+  if (host !== undefined) view.host = host;
+  if (pid !== undefined) view.pid = pid;
+  if (since) view.since = since.getTime();
+  if (handler !== undefined) view.handler = handler;
+  if (metadata) view.metadata = metadata;
+  return view;
 }
