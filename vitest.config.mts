@@ -4,7 +4,12 @@ import { defineConfig } from 'vitest/config';
 
 const specs = ['test/**/*.spec.ts'];
 /** What depends on Nest. It runs on the older major version of Nest as well, see test/nest-11. */
-const onNest = ['test/nest/**/*.spec.ts', 'test/observe/health.spec.ts', 'test/testing/testing-module.spec.ts'];
+const onNest = [
+  'test/nest/**/*.spec.ts',
+  'test/observe/health.spec.ts',
+  'test/testing/testing-module.spec.ts',
+  'test/dashboard/{access,release}.spec.ts',
+];
 const nest11 = fileURLToPath(new URL('test/nest-11/node_modules/@nestjs/', import.meta.url));
 
 export default defineConfig({

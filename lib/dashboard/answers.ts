@@ -30,7 +30,17 @@ export class Answers {
 
   /** Beside those that others set. */
   cookie(response: unknown, cookie: string): void {
-    this.host.httpAdapter.appendHeader(response, 'Set-Cookie', cookie);
+    const { httpAdapter } = this.host;
+    const before = this.#cookies(response);
+    httpAdapter.appendHeader(response, 'Set-Cookie', cookie);
+    // With Nest 11, fastify forgets those of a middleware then.
+    const after = this.#cookies(response);
+    for (const other of before) if (!after.includes(other)) httpAdapter.appendHeader(response, 'Set-Cookie', other);
+  }
+
+  #cookies(response: unknown): string[] {
+    const header = this.host.httpAdapter.getHeader(response, 'set-cookie') as string | string[] | undefined;
+    return [header ?? []].flat();
   }
 
   #send(response: unknown, status: number, type: string, body: string): void {

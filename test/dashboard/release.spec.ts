@@ -128,7 +128,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
     };
     const url = await serve({ allowRelease: true }, { prepare });
     const { cookies, token } = await visit(url);
-    expect(cookies).toEqual(['session=1', `etcd-lock-dashboard=${token}; HttpOnly; SameSite=Strict`]);
+    expect(cookies.toSorted()).toEqual([`etcd-lock-dashboard=${token}; HttpOnly; SameSite=Strict`, 'session=1']);
     expect(token).toMatch(/^[\w-]{43}$/);
     const cookie = `other=x; etcd-lock-dashboard=${token}`;
     expect((await visit(url, { cookie })).token).toBe(token);
