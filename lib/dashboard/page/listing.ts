@@ -1,4 +1,4 @@
-import type { LockView, ParticipantView } from '../protocol.js';
+import type { HolderView, LockView, ParticipantView } from '../protocol.js';
 
 /** Which locks are shown, and in which order. */
 
@@ -51,7 +51,7 @@ export function matching(locks: Iterable<LockView>, query: string): LockView[] {
 }
 
 /** When the first of its holders got the lock, or asked for it. */
-export function heldSince({ holders }: LockView): number | undefined {
+export function heldSince({ holders }: { holders: readonly HolderView[] }): number | undefined {
   const moments = holders.map(({ grantedAt, since }) => grantedAt ?? since ?? Infinity);
   const first = Math.min(...moments);
   return first === Infinity ? undefined : first;

@@ -2,6 +2,7 @@ import type { HolderView, LockView, ParticipantView } from '../../protocol.js';
 import { counted } from '../format.js';
 import { who } from '../listing.js';
 import { useStore } from '../page.js';
+import { HeldFor } from './held-for.js';
 import { More } from './more.js';
 import { Outside, OutsideLine } from './outside.js';
 import { Metadata, Token } from './participant.js';
@@ -63,13 +64,12 @@ function Holder({ holder }: { holder: HolderView }) {
             </dd>
           </>
         )}
-        <dt>Since</dt>
+        <dt>Held for</dt>
         <dd>
-          {grantedAt === undefined ? (
-            <span class="muted">unknown</span>
-          ) : (
+          <HeldFor holders={[holder]} />
+          {grantedAt !== undefined && (
             <>
-              <At at={grantedAt} />, for <Since at={grantedAt} />
+              , since <At at={grantedAt} />
             </>
           )}
         </dd>

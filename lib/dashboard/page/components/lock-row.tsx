@@ -1,12 +1,13 @@
 import { Component } from 'preact';
 import type { LockView } from '../../protocol.js';
 import { count } from '../format.js';
-import { COLUMNS, heldSince } from '../listing.js';
+import { COLUMNS } from '../listing.js';
 import type { Go } from '../use-place.js';
+import { HeldFor } from './held-for.js';
 import { LockDetails } from './lock-details.js';
 import { Outside } from './outside.js';
 import { Token, Who } from './participant.js';
-import { Since, TimeLeft } from './times.js';
+import { TimeLeft } from './times.js';
 
 interface LockRowProps {
   lock: LockView;
@@ -43,7 +44,7 @@ export class LockRow extends Component<LockRowProps> {
             </div>
           </td>
           <td class="held" data-label="Held for">
-            <Since at={heldSince(lock)} />
+            <HeldFor holders={lock.holders} />
           </td>
           <td class="left" data-label="Lease left">
             <TimeLeft leases={lock.holders.map(({ lease }) => lease)} />

@@ -61,10 +61,10 @@ export function Process() {
       <h3>{calls === 0 ? 'None of its calls waits' : `${counted(calls, 'call')} ${calls === 1 ? 'waits' : 'wait'}`}</h3>
       {waiting.length > 0 && (
         <ul class="names">
-          {waiting.map(({ name, calls }) => (
+          {waiting.map(({ name, calls: some }) => (
             <li key={name}>
               <OutsideLine text={name} />
-              <span class="muted">{counted(calls, 'call')}</span>
+              <span class="muted">{counted(some, 'call')}</span>
             </li>
           ))}
         </ul>

@@ -1,4 +1,4 @@
-import { useContext, useEffect, useRef, useState } from 'preact/hooks';
+import { useContext, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { LockView } from '../../protocol.js';
 import { counted } from '../format.js';
 import { Page, useStore } from '../page.js';
@@ -24,7 +24,8 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [problem, setProblem] = useState('');
   const [isBusy, setBusy] = useState(false);
-  useEffect(() => dialog.current?.showModal(), []);
+  // At once, or keys that are pressed meanwhile would mean something else.
+  useLayoutEffect(() => dialog.current?.showModal(), []);
 
   const confirm = async (): Promise<void> => {
     setBusy(true);
