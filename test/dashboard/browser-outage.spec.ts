@@ -19,7 +19,7 @@ test.skipIf(NO_BROWSER)(
     await rowOf(page, 'kept').waitFor();
     await mark(page);
     etcd.signal('SIGSTOP');
-    await expect.poll(() => stateOf(page), { timeout: 18_000 }).toMatch(/etcd does not answer since \d\d:\d\d:\d\d/);
+    await expect.poll(() => stateOf(page), { timeout: 18_000 }).toMatch(/^Out of date since \d\d:\d\d:\d\d /);
     expect(await rowOf(page, 'kept').isVisible(), 'what was known is still shown').toBe(true);
     await etcd.restart();
     await expect.poll(() => stateOf(page), { timeout: 18_000 }).toBe('Live');

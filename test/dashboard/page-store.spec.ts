@@ -122,7 +122,7 @@ test('the page says in words how it stands', () => {
     kind: 'good',
   });
   expect(statusOf({ is: 'live' }, cluster, 0)).toMatchObject({
-    word: 'etcd does not answer since 12:30:05',
+    word: 'Out of date since 12:30:05',
     kind: 'bad',
   });
   expect(statusOf({ is: 'live' }, cluster, 0).explanation).toContain('no connection');

@@ -23,9 +23,8 @@ export function statusOf(link: Link, cluster: ClusterView | undefined, asOf: num
     return { word: 'Reconnecting', explanation: `The application does not answer. ${shown}`, kind: 'waiting' };
   }
   if (cluster?.problem) {
-    const since = clockTime(cluster.since, cluster.since);
-    const explanation = `What is shown is of ${since}, and may be out of date: ${cluster.problem}`;
-    return { word: `etcd does not answer since ${since}`, explanation, kind: 'bad' };
+    const word = `Out of date since ${clockTime(cluster.since, cluster.since)}`;
+    return { word, explanation: cluster.problem, kind: 'bad' };
   }
   return { word: 'Live', explanation: '', kind: 'good' };
 }

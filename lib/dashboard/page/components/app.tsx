@@ -25,6 +25,9 @@ export function App() {
       </button>
       <Header />
       {link.is === 'refused' && <Refused />}
+      {!about && link.is !== 'refused' && (
+        <main class="empty muted columns">The locks are shown as soon as they are known.</main>
+      )}
       {about && (
         <div class="columns">
           <main>

@@ -15,6 +15,9 @@ export function Locks({ place: { query, order, page: wanted, open }, go }: { pla
   const found = useMemo(() => matching(locks.values(), query), [locks, query]);
   const list = useMemo(() => ordered(found, order, deadlines), [found, order, deadlines]);
   const { page, pages, first, part } = pageOf(list, wanted);
+  const nobody = useStore(({ pulse }) =>
+    pulse?.cluster.problem ? 'Nothing is known of locks.' : 'Nobody holds a lock.',
+  );
   const [releasing, setReleasing] = useState<string>();
   const [notice, setNotice] = useState('');
 
@@ -41,7 +44,7 @@ export function Locks({ place: { query, order, page: wanted, open }, go }: { pla
       {list.length > 0 ? (
         <LockTable locks={part} order={order} open={open} go={go} release={setReleasing} />
       ) : (
-        <p class="muted empty">{query ? 'No held lock matches the filter.' : 'Nobody holds a lock.'}</p>
+        <p class="muted empty">{locks.size > 0 ? 'No held lock matches the filter.' : nobody}</p>
       )}
       {list.length > PER_PAGE && (
         <nav class="bar end" aria-label="Pages of the table">
