@@ -4,7 +4,7 @@ import { duration } from './format.js';
 
 const HEIGHT = 190;
 /** What took less is shown as this, in milliseconds: there is no nothing on a logarithmic scale. */
-const LEAST = 0.01;
+const LEAST = 0.1;
 
 /** Draws samples over time, in the colours of the page as they are at the moment. */
 export class Plot {

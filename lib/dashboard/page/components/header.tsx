@@ -48,7 +48,7 @@ function State() {
   return (
     <p role="status" class={`state ${kind}`}>
       <strong>{word}</strong>
-      {explanation && <span> {explanation}</span>}
+      {explanation !== '' && <span> {explanation}</span>}
     </p>
   );
 }

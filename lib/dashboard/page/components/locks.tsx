@@ -1,5 +1,5 @@
 import { useMemo, useState } from 'preact/hooks';
-import { count } from '../format.js';
+import { count, counted } from '../format.js';
 import { matching, ordered, pageOf, PER_PAGE } from '../listing.js';
 import { useStore } from '../page.js';
 import type { Place } from '../place.js';
@@ -17,6 +17,11 @@ export function Locks({ place: { query, order, page: wanted, open }, go }: { pla
   const { page, pages, first, part } = pageOf(list, wanted);
   const nobody = useStore(({ pulse }) =>
     pulse?.cluster.problem ? 'Nothing is known of locks.' : 'Nobody holds a lock.',
+  );
+  // How many there were then: the number changes all the time, and would be read aloud each time.
+  const said = useMemo(
+    () => `${query ? `${counted(found.length, 'lock')} found, ` : ''}page ${page + 1}`,
+    [query, page],
   );
   const [releasing, setReleasing] = useState<string>();
   const [notice, setNotice] = useState('');
@@ -38,6 +43,9 @@ export function Locks({ place: { query, order, page: wanted, open }, go }: { pla
         </label>
         <SortField order={order} go={go} />
       </div>
+      <p role="status" class="visually-hidden">
+        {said}
+      </p>
       <p role="status" class="notice">
         {notice}
       </p>
@@ -51,7 +59,7 @@ export function Locks({ place: { query, order, page: wanted, open }, go }: { pla
           <button type="button" disabled={page === 0} onClick={() => go({ page: page - 1 })}>
             Previous
           </button>
-          <span aria-live="polite">
+          <span>
             {count(first + 1)}–{count(first + part.length)} of {count(list.length)}
           </span>
           <button type="button" disabled={page === pages - 1} onClick={() => go({ page: page + 1 })}>
