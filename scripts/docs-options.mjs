@@ -14,6 +14,8 @@ const FILES = new Map([
   ['DistributedLockOptions', 'lib/lock.decorator.ts'],
   ['CampaignOptions', 'lib/lock.campaign.ts'],
   ['OnlyLeaderOptions', 'lib/lock.only-leader.ts'],
+  ['EtcdLockDashboardOptions', 'lib/dashboard/dashboard.options.ts'],
+  ['EtcdLockDashboardExtras', 'lib/dashboard/dashboard.options.ts'],
 ]);
 
 /** With a default, what it means: the table of the README. */

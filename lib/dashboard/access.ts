@@ -7,17 +7,17 @@ export class Access {
   #isTold = false;
 
   constructor(
-    readonly options: EtcdLockDashboardOptions,
+    readonly authorize: EtcdLockDashboardOptions['authorize'],
     readonly path: string,
   ) {}
 
   warnIfClosed(): void {
-    if (!this.options.authorize && !isDevelopment()) this.#warn();
+    if (!this.authorize && !isDevelopment()) this.#warn();
   }
 
   /** Throws what the request is to be answered with, unless it may see the dashboard. */
   async check(context: ExecutionContext): Promise<void> {
-    const { authorize } = this.options;
+    const { authorize } = this;
     if (authorize ? (await authorize(context)) === true : isDevelopment()) return;
     if (!authorize) this.#warn();
     throw new ForbiddenException();

@@ -2,7 +2,7 @@ import { Controller, Get, Inject, Post, Req, Res, UseGuards, VERSION_NEUTRAL, ty
 import { HttpAdapterHost } from '@nestjs/core';
 import { Answers } from './answers.js';
 import { comesFromPage, cookieOf, tokenFor } from './csrf.js';
-import { Dashboard } from './dashboard.js';
+import { DASHBOARD, type Dashboard } from './dashboard.js';
 import { DashboardGuard } from './dashboard.guard.js';
 import { EventPage } from './event-page.js';
 import type { AssetName } from './page-files.js';
@@ -22,7 +22,7 @@ export function controllerAt(path: string): Type {
     readonly #answers: Answers;
 
     constructor(
-      @Inject(Dashboard) private readonly dashboard: Dashboard,
+      @Inject(DASHBOARD) private readonly dashboard: Dashboard,
       @Inject(HttpAdapterHost) host: HttpAdapterHost,
     ) {
       this.#answers = new Answers(host);

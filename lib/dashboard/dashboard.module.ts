@@ -9,9 +9,8 @@ import {
 } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import { LockUsageError } from '../lock.errors.js';
-import { Access } from './access.js';
 import { controllerAt } from './dashboard.controller.js';
-import { Dashboard } from './dashboard.js';
+import { Dashboard, DASHBOARD } from './dashboard.js';
 import {
   checkExtras,
   checkOptions,
@@ -20,9 +19,7 @@ import {
   type EtcdLockDashboardOptions,
 } from './dashboard.options.js';
 
-// Nest prints these when somebody imports the class alone.
-const OPTIONS = Symbol('options of EtcdLockDashboardModule; import it with forRoot() or forRootAsync()');
-const PATH = Symbol('path of EtcdLockDashboardModule; import it with forRoot() or forRootAsync()');
+const OPTIONS = Symbol('options of EtcdLockDashboardModule');
 
 /** What `forRootAsync` takes: `useFactory` with `inject` and `imports`, `useClass`, or `useExisting`. */
 export type EtcdLockDashboardAsyncOptions = ConfigurableModuleAsyncOptions<
@@ -44,16 +41,10 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockDashbo
       controllers: [controllerAt(path)],
       providers: [
         ...(definition.providers ?? []),
-        { provide: PATH, useValue: path },
         {
-          provide: Access,
-          useFactory: (options: EtcdLockDashboardOptions, at: string) => new Access(options, at),
-          inject: [OPTIONS, PATH],
-        },
-        {
-          provide: Dashboard,
+          provide: DASHBOARD,
           useFactory: (modules: ModuleRef, options: EtcdLockDashboardOptions) =>
-            new Dashboard(modules, options, instance),
+            new Dashboard(modules, options, { path, instance }),
           inject: [ModuleRef, OPTIONS],
         },
       ],
@@ -64,8 +55,6 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockDashbo
 /**
  * Shows the locks of the application, and of all that share its namespace, on a page that follows them: who holds them,
  * who waits, what has happened, and how etcd is. Closed unless it is told who may see it.
- *
- * Call `app.enableShutdownHooks()`, or open pages keep the server from closing on a SIGTERM.
  *
  * @example
  * imports: [
@@ -80,10 +69,7 @@ export class EtcdLockDashboardModule
   extends ConfigurableModuleClass
   implements OnModuleInit, BeforeApplicationShutdown
 {
-  constructor(
-    @Inject(Access) private readonly access: Access,
-    @Inject(Dashboard) private readonly dashboard: Dashboard,
-  ) {
+  constructor(@Inject(DASHBOARD) private readonly dashboard: { begin(): void; close(): void }) {
     super();
   }
 
@@ -121,7 +107,6 @@ export class EtcdLockDashboardModule
 
   /** Says at the start what would be noticed only by the first request. */
   onModuleInit(): void {
-    this.access.warnIfClosed();
     this.dashboard.begin();
   }
 

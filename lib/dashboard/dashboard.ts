@@ -1,14 +1,20 @@
 import { Logger } from '@nestjs/common';
 import type { ModuleRef } from '@nestjs/core';
 import type { LockService } from '../lock.service.js';
+import { Access } from './access.js';
 import { feedOf, type Feed } from './feed/feed.js';
 import { getLockServiceToken } from '../lock.tokens.js';
 import { checkOptions, type EtcdLockDashboardOptions } from './dashboard.options.js';
 import { PageFiles } from './page-files.js';
 
+/** Nest prints it when somebody imports the class of the module alone. */
+export const DASHBOARD = Symbol('dashboard of EtcdLockDashboardModule; import it with forRoot() or forRootAsync()');
+
 /** What the routes of one dashboard share. */
 export class Dashboard {
   readonly mayRelease: boolean;
+  readonly access: Access;
+  readonly #instance: string | undefined;
   readonly #logger = new Logger('EtcdLockDashboard');
   #feed: Feed | undefined;
   #files: PageFiles | undefined;
@@ -16,15 +22,17 @@ export class Dashboard {
   constructor(
     readonly modules: ModuleRef,
     options: EtcdLockDashboardOptions,
-    readonly instance: string | undefined,
+    { path, instance }: { path: string; instance: string | undefined },
   ) {
     checkOptions(options);
     this.mayRelease = options.allowRelease === true;
+    this.access = new Access(options.authorize, path);
+    this.#instance = instance;
   }
 
   /** Without a lock module of that instance this is Nest's error that says so. */
   get service(): LockService {
-    return this.modules.get<LockService>(getLockServiceToken(this.instance), { strict: false });
+    return this.modules.get<LockService>(getLockServiceToken(this.#instance), { strict: false });
   }
 
   get feed(): Feed {
@@ -35,8 +43,9 @@ export class Dashboard {
     return this.#files!;
   }
 
-  /** Throws now what the first request would throw. */
+  /** Says and throws now what would be noticed only by the first request. */
   begin(): void {
+    this.access.warnIfClosed();
     this.#feed = feedOf(this.service);
     this.#files = new PageFiles();
   }

@@ -290,6 +290,10 @@ test('bad options are refused at once, or at the start', async () => {
   await expect(late(() => ({ path: '/x' }) as never)).rejects.toThrow(/It stands beside useFactory/);
 });
 
+test('the class alone is no dashboard', async () => {
+  await expect(serve({ dashboards: [EtcdLockDashboardModule as never] })).rejects.toThrow(/import it with forRoot\(\)/);
+});
+
 test('without a lock module of that instance the start fails', async () => {
   const dashboards = [EtcdLockDashboardModule.forRoot({ instance: 'none' })];
   await expect(serve({ dashboards })).rejects.toThrow(/EtcdLockService\[none\]/);

@@ -14,18 +14,23 @@ const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--ignore-scripts', '-
   encoding: 'utf8',
   shell,
 });
-const [{ files, unpackedSize }] = JSON.parse(stdout) as [{ files: { path: string }[]; unpackedSize: number }];
+const [{ files, unpackedSize }] = JSON.parse(stdout) as [
+  { files: { path: string; size: number }[]; unpackedSize: number },
+];
 const paths = files.map(({ path }) => path);
+/** What Vite builds. */
+const PAGE = 'dist/dashboard/page/';
 
 test('nothing is published but what is built, and what people read', () => {
   const top = new Set(paths.map((path) => path.split('/')[0]!));
   expect([...top].toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
-  expect(paths.filter((path) => path.startsWith('dist/') && !/\.(js|js\.map|d\.ts)$/.test(path))).toEqual([]);
+  const built = paths.filter((path) => path.startsWith('dist/') && !path.startsWith(PAGE));
+  expect(built.filter((path) => !/\.(js|js\.map|d\.ts)$/.test(path))).toEqual([]);
   expect(paths.filter((path) => /\b(spec|test)\.(js|d\.ts)$/.test(path))).toEqual([]);
 });
 
 test('each file is built from one of the source that is there, and comes with the lines of that', () => {
-  const code = paths.filter((path) => path.endsWith('.js'));
+  const code = paths.filter((path) => path.endsWith('.js') && !path.startsWith(PAGE));
   expect(code.length).toBeGreaterThan(50);
   for (const path of code) {
     const source = path.replace(/^dist\//, 'lib/').replace(/\.js$/, '.ts');
@@ -36,6 +41,13 @@ test('each file is built from one of the source that is there, and comes with th
     expect(join(path, '..', map.sources![0]!).replaceAll('\\', '/')).toBe(source);
     expect(paths).toContain(path.replace(/\.js$/, '.d.ts'));
   }
+});
+
+test('the page of the dashboard is a few small files, and the licenses of what is in them', () => {
+  const page = files.filter(({ path }) => path.startsWith(PAGE));
+  const names = ['index.html', 'licenses.md', 'page.css', 'page.js', 'page.svg'];
+  expect(page.map(({ path }) => path.slice(PAGE.length)).toSorted()).toEqual(names);
+  expect(page.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(200_000);
 });
 
 test('it has all entries, and is small', () => {
