@@ -21,6 +21,7 @@ export interface LockTableProps {
   release(name: string): void;
 }
 
+/** One page of the list. */
 export function LockTable({ locks, order, open, go, release }: LockTableProps) {
   const isInexact = locks.some(({ holders }) => holders[0]?.isExact === false);
   return (

@@ -43,7 +43,7 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
     }
   };
 
-  const isOther = holdersOf(lock) !== asked.current;
+  const isOther = !lock || holdersOf(lock) !== asked.current;
   return (
     <dialog ref={dialog} aria-labelledby="release" aria-describedby="release-what" onClose={close}>
       <h2 id="release">
@@ -56,17 +56,17 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
           </p>
         ) : (
           <>
-            <p>{lock!.holding === 1 ? 'It is held by' : `It is held by ${lock!.holding}, all of whom lose it:`}</p>
+            <p>{lock.holding === 1 ? 'It is held by' : `It is held by ${lock.holding}, all of whom lose it:`}</p>
             <ul class="holders">
-              {lock!.holders.slice(0, 5).map((holder, place) => (
+              {lock.holders.slice(0, 5).map((holder, place) => (
                 <li key={`${holder.key} ${place}`}>
                   <Who participant={holder} />
                 </li>
               ))}
             </ul>
-            <More shown={5} of={lock!.holding} />
+            <More shown={5} of={lock.holding} />
             <p>
-              {lock!.waiting > 0 ? 'The next in line gets it at once. ' : ''}
+              {lock.waiting > 0 ? 'The next in line gets it at once. ' : ''}
               Whoever has it now is told within a third of the TTL of his session, and may work until then:{' '}
               <strong>for that long two may work at the same time</strong>, unless fencing tokens are checked.
             </p>
