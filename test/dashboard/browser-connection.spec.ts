@@ -83,6 +83,30 @@ test.skipIf(NO_BROWSER)('a connection that the server ends, and takes again at o
   expect(await page.evaluate('said')).toEqual([]);
 });
 
+test.skipIf(NO_BROWSER)('a page that nobody looks at lets go, and is there again when somebody does', async () => {
+  const { url, streams } = await script();
+  const page = await visit('about:blank');
+  await page.clock.install();
+  await page.goto(url);
+  await expect.poll(() => stateOf(page)).toBe('Live');
+  await look(true);
+  await page.clock.fastForward(60_500);
+  await expect.poll(() => streams[0]!.closed).toBe(true);
+  await page.clock.fastForward(60_500);
+  expect(await stateOf(page)).toContain('What is shown is of');
+  expect(streams).toHaveLength(1);
+  await look(false);
+  await expect.poll(() => streams.length).toBe(2);
+  await expect.poll(() => stateOf(page)).toBe('Live');
+
+  async function look(isHidden: boolean): Promise<void> {
+    await page.evaluate(`{
+      Object.defineProperty(document, 'hidden', { value: ${isHidden}, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }`);
+  }
+});
+
 test.skipIf(NO_BROWSER)('an answer that leads to a login is a refusal; other errors are not', async () => {
   const scripted = await script();
   const page = await visit(scripted.url);
