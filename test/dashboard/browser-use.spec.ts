@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { NO_BROWSER, useBrowser, violations } from '../support/browser.js';
 import { open, queueUp, rowOf, useDashboard } from './served.js';
 
-/** The dashboard is for everybody: by keyboard, by ear, in the dark, on a phone, and with very many locks. */
+/** The dashboard is for everybody: by keyboard, by ear, in the dark, on a phone. */
 
 const { serve, backend } = useDashboard();
 const visit = useBrowser();
@@ -95,30 +95,3 @@ async function tabTo(page: Page, text: string): Promise<void> {
   }
   expect.fail(`Nothing with the text "${text}" can be reached by Tab`);
 }
-
-/** How long those tasks have taken that were longer than 50 ms, in three seconds. */
-const LONG_TASKS = `new Promise((resolve) => {
-  const long = [];
-  new PerformanceObserver((list) => long.push(...list.getEntries().map(({ duration }) => duration))).observe({ entryTypes: ['longtask'] });
-  setTimeout(() => resolve(long), 3000);
-})`;
-
-test.skipIf(NO_BROWSER)('thousands of locks that change all the time do not make the page stand still', async () => {
-  const { url, locks } = await serve();
-  const crowd = backend().service({ maxWaiters: 10_000 });
-  const held = await Promise.all(Array.from({ length: 5_000 }, (_, place) => crowd.acquire(`seat:${place}`)));
-  const page = await visit(url);
-  await page.getByText('1–100 of 5 000').waitFor();
-  const tasks = page.evaluate<number[]>(LONG_TASKS);
-  for (let round = 0; round < 30; round++) {
-    const turn = Array.from({ length: 20 }, (_, place) => (round * 20 + place) * 7);
-    await Promise.all(turn.map((place) => held[place]!.release()));
-    for (const place of turn) held[place] = await crowd.acquire(`seat:${place}`, { handler: 'Again.hold' });
-  }
-  expect(Math.max(0, ...(await tasks))).toBeLessThan(1_000);
-  await page.getByRole('searchbox').fill('again seat:49');
-  await expect.poll(() => page.locator('table.locks tbody').count()).toBeGreaterThan(0);
-  expect(await locks.list({ prefix: 'seat:4999' })).toHaveLength(1);
-  await Promise.all(held.map((lock) => lock.release()));
-  await page.getByText('Nobody holds a lock.').waitFor();
-});
