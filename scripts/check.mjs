@@ -26,6 +26,7 @@ const THEN = [
   ['the package works with Nest 12, ES modules, vitest and in a bundle', 'node', packed('nest-12')],
   ['types', 'tsc', ['-p', 'tsconfig.json']],
   ['types of the page of the dashboard', 'tsc', ['-p', 'lib/dashboard/page']],
+  ['types of the page of the sample app', 'tsc', ['-p', 'sample-app/public']],
   ['the documentation is true', 'node', ['scripts/docs.mjs', '--check']],
   ['the API reference builds without warnings', 'npm', ['run', '--silent', 'docs:api']],
   [

@@ -29,7 +29,7 @@ process.on('exit', () => {
  * @returns {Promise<App>}
  */
 export async function startApp(env, onDeath) {
-  const child = spawn(process.execPath, [MAIN], { env: { ...process.env, ...env, PORT: '0', NO_COLOR: '1' } });
+  const child = spawn(process.execPath, [MAIN], { env: { ...process.env, PORT: '0', NO_COLOR: '1', ...env } });
   running.add(child);
   const pid = child.pid ?? 0;
   let output = '';

@@ -3,12 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startApp } from './demo-app.mjs';
+import { serve } from './demo-serve.mjs';
 import { judge, killHolder, pauseHolder, sellOut } from './demo-steps.mjs';
 import { findProgram, givenEndpoints, HOW_TO_GET_ETCD, startEtcd } from './etcd.mjs';
 
 /**
  * Shows what the lock is for: several processes sell the seats of a venue from one database, without the lock and with
- * it; then the process that holds the lock stands still for too long, and then it is killed.
+ * it; then the process that holds the lock stands still for too long, and then it is killed. With `--serve` it is done by
+ * hand, on a page in the browser.
  */
 
 const PROCESSES = 3;
@@ -22,12 +24,17 @@ const ETCD_TICK = 500;
 const folder = mkdtempSync(join(tmpdir(), 'nestjs-etcd-lock-demo-'));
 process.env.TMPDIR = folder;
 process.on('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  process.once(signal, () => fail(`Stopped by ${signal}.`));
-}
+const stopped = new Promise((/** @type {(signal: string) => void} */ resolve) => {
+  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.once(signal, resolve);
+});
 
 try {
-  process.exitCode = (await demo()) ? 0 : 1;
+  if (process.argv.includes('--serve')) {
+    await serveUntilStopped();
+  } else {
+    void stopped.then((signal) => fail(`Stopped by ${signal}.`));
+    process.exitCode = (await demo()) ? 0 : 1;
+  }
 } catch (error) {
   fail(error instanceof Error ? error.message : String(error));
 }
@@ -65,6 +72,22 @@ async function demo() {
     await etcd?.stop();
   });
   return report(off, on, paused, killed);
+}
+
+async function serveUntilStopped() {
+  if (!givenEndpoints() && !findProgram('etcd')) fail(HOW_TO_GET_ETCD);
+  let isStarting = true;
+  const early = stopped.then((signal) => isStarting && fail(`Stopped by ${signal}.`));
+  await step('Building the package and the sample app', build);
+  const { urls, stop } = await step('Starting etcd and three processes of the sample app', () =>
+    serve({ onDeath: fail, onNews: (news) => console.log(`# ${news}`) }),
+  );
+  isStarting = false;
+  console.log('\nThe page of each process: open one of them in two windows, side by side.');
+  for (const { page, dashboard } of urls) console.log(`  ${page.padEnd(46)}all locks: ${dashboard}`);
+  console.log('\nCtrl-C stops everything. A process that was killed comes back after some seconds.\n');
+  await early;
+  await step('Stopping everything', stop);
 }
 
 async function build() {

@@ -4,7 +4,12 @@ import { ScheduleModule } from '@nestjs/schedule';
 import { EtcdLockModule } from 'nestjs-etcd-lock';
 import { BookingService } from './booking.service.js';
 import { Database } from './database.js';
+import { DemoController } from './demo.controller.js';
+import { JournalStore } from './journal.store.js';
+import { LiveVenues } from './live.venues.js';
 import { NightlyJob } from './nightly.job.js';
+import { PageController } from './page.controller.js';
+import { SalesLeader } from './sales.leader.js';
 import { VenueController } from './venue.controller.js';
 import { VenueStore } from './venue.store.js';
 
@@ -22,7 +27,13 @@ import { VenueStore } from './venue.store.js';
     }),
     ScheduleModule.forRoot(),
   ],
-  controllers: [NightlyJob, VenueController],
-  providers: [BookingService, Database, VenueStore],
+  controllers: [
+    NightlyJob,
+    PageController,
+    VenueController,
+    // A route that kills the process is there only where it was asked for.
+    ...(process.env.DEMO === 'on' ? [DemoController] : []),
+  ],
+  providers: [BookingService, Database, JournalStore, LiveVenues, SalesLeader, VenueStore],
 })
 export class AppModule {}

@@ -28,6 +28,26 @@ const SCHEMA = `
     booked_at INTEGER NOT NULL
   );
   CREATE INDEX IF NOT EXISTS bookings_of_venue ON bookings (venue, seat);
+  CREATE TABLE IF NOT EXISTS incidents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    venue TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    what TEXT NOT NULL,
+    story TEXT NOT NULL
+  );
+  CREATE TABLE IF NOT EXISTS nightly (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, pid INTEGER NOT NULL, sold INTEGER, instead INTEGER
+  );
+  CREATE TABLE IF NOT EXISTS announcement (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    at INTEGER NOT NULL,
+    pid INTEGER NOT NULL,
+    token INTEGER NOT NULL,
+    venues INTEGER NOT NULL,
+    bookings INTEGER NOT NULL,
+    sold INTEGER NOT NULL
+  );
   CREATE TRIGGER IF NOT EXISTS fence_of_venue BEFORE UPDATE OF fence ON venues WHEN new.fence < old.fence
   BEGIN
     SELECT raise(ABORT, 'stale fencing token');

@@ -1,13 +1,14 @@
 import {
-  BadRequestException,
   Body,
   Controller,
   Get,
   HttpException,
+  type MessageEvent,
   Param,
   Post,
   Put,
   Query,
+  Sse,
   UseInterceptors,
 } from '@nestjs/common';
 import {
@@ -17,7 +18,10 @@ import {
   LockService,
   type LockState,
 } from 'nestjs-etcd-lock';
+import type { Observable } from 'rxjs';
 import { BookingService, venueLock, type Ticket } from './booking.service.js';
+import { LiveVenues } from './live.venues.js';
+import { OrderPipe, positive, type Order } from './order.pipe.js';
 import { VenuePipe } from './venue.pipe.js';
 import { VenueStore, type Booking, type VenueReport } from './venue.store.js';
 
@@ -27,6 +31,7 @@ export class VenueController {
     private readonly booking: BookingService,
     private readonly store: VenueStore,
     private readonly locks: LockService,
+    private readonly liveVenues: LiveVenues,
   ) {}
 
   /** Waits for the booking that is under way, so that it does not land in the venue that is opened here. */
@@ -42,19 +47,15 @@ export class VenueController {
     return await this.store.report(venue);
   }
 
-  /** Books the next free seat; `?lock=off` does it without the lock, `think` takes longer (or shorter) over it. */
+  /** Books a seat, or the next free one; `?lock=off` does it without the lock. */
   @Post('bookings')
   @UseInterceptors(DistributedLockInterceptor) // adds Retry-After to the answer of a booking that has waited in vain
   async book(
     @Param('venue', VenuePipe) venue: string,
     @Query('lock') lock: string | undefined,
-    @Body() { customer = 'anonymous', think }: { customer?: unknown; think?: unknown } = {},
+    @Body(OrderPipe) order: Order,
   ): Promise<Ticket> {
-    if (typeof customer !== 'string') throw new BadRequestException('"customer" must be a name');
-    const pause = think === undefined ? undefined : positive('think', think);
-    return lock === 'off'
-      ? await this.booking.bookWithoutLock(venue, customer, pause)
-      : await this.booking.book(venue, customer, pause);
+    return lock === 'off' ? await this.booking.bookWithoutLock(venue, order) : await this.booking.book(venue, order);
   }
 
   @Get('bookings')
@@ -68,6 +69,12 @@ export class VenueController {
     return await this.locks.inspect(venueLock(venue));
   }
 
+  /** What is going on, as long as the client listens. */
+  @Sse('live')
+  live(@Param('venue', VenuePipe) venue: string): Observable<MessageEvent> {
+    return this.liveVenues.follow(venue);
+  }
+
   /** Balances the books while nobody books. It does not wait for that: it says who is in the way. */
   @Post('audit')
   async audit(@Param('venue', VenuePipe) venue: string): Promise<VenueReport> {
@@ -76,9 +83,4 @@ export class VenueController {
     const { holders } = await this.locks.inspect(venueLock(venue));
     throw new HttpException({ message: `Somebody books in ${venue}; try again later`, holder: holders[0] }, 423);
   }
-}
-
-function positive(name: string, value: unknown): number {
-  if (typeof value === 'number' && Number.isInteger(value) && value > 0) return value;
-  throw new BadRequestException(`"${name}" must be a whole number above 0, got ${JSON.stringify(value)}`);
 }

@@ -1,7 +1,8 @@
-import { ConflictException, Injectable, NotFoundException } from '@nestjs/common';
+import { BadRequestException, ConflictException, Injectable, NotFoundException } from '@nestjs/common';
 import type { InStatement, ResultSet } from '@libsql/client';
 import type { Lock } from 'nestjs-etcd-lock';
 import { Database } from './database.js';
+import { JournalStore } from './journal.store.js';
 
 /** A sold seat, and under which lock it was sold, if under any. */
 export interface Booking {
@@ -39,7 +40,10 @@ export interface Balance {
 /** The SQL of the service. */
 @Injectable()
 export class VenueStore {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly journal: JournalStore,
+  ) {}
 
   /** Opens a venue with all its seats free. */
   async open(venue: string, seats: number, lock: Lock): Promise<void> {
@@ -49,14 +53,20 @@ export class VenueStore {
         args: { venue, seats, token: lock.fencingToken },
       },
       { sql: 'DELETE FROM bookings WHERE venue = ?', args: [venue] },
+      { sql: 'DELETE FROM incidents WHERE venue = ?', args: [venue] },
     ]);
   }
 
-  /** The free seat with the lowest number. */
-  async nextFreeSeat(venue: string): Promise<number> {
+  /** The seat that is wanted, if it is free; by default the free one with the lowest number. */
+  async freeSeat(venue: string, wanted?: number): Promise<number> {
     const { seats } = await this.report(venue);
+    if (wanted !== undefined && wanted > seats) throw new BadRequestException(`${venue} has only ${seats} seats`);
     const { rows } = await this.read('SELECT DISTINCT seat FROM bookings WHERE venue = ?', venue);
     const taken = new Set(rows.map(({ seat }) => seat));
+    if (wanted !== undefined) {
+      if (taken.has(wanted)) throw new ConflictException(`Seat ${wanted} is sold`);
+      return wanted;
+    }
     for (let seat = 1; seat <= seats; seat++) {
       if (!taken.has(seat)) return seat;
     }
@@ -114,11 +124,22 @@ export class VenueStore {
     try {
       await this.database.client.batch(fence ? [fence, ...statements] : statements, 'write');
     } catch (error) {
-      if (!(error instanceof Error && error.message.includes('stale fencing token'))) throw error;
-      throw new ConflictException(
-        `Refused the write to ${venue} with the token ${lock?.fencingToken}: somebody else has had the lock since`,
-        { cause: error },
-      );
+      if (!(lock && error instanceof Error && error.message.includes('stale fencing token'))) throw error;
+      throw await this.refused(venue, lock, error);
     }
+  }
+
+  private async refused(venue: string, { fencingToken }: Lock, cause: Error): Promise<ConflictException> {
+    const since = await this.read(
+      'SELECT CAST(fence AS TEXT) AS fence, (SELECT pid FROM bookings WHERE venue = :venue AND token = fence) AS pid ' +
+        'FROM venues WHERE name = :venue',
+      venue,
+    );
+    const { fence, pid } = since.rows[0]!;
+    const message =
+      `Refused the late write to ${venue} with the fencing token ${fencingToken}: ` +
+      `${pid ? `process ${pid}` : 'somebody else'} has been granted the lock since, and has written with ${fence}`;
+    await this.journal.incident(venue, 'refused', message);
+    return new ConflictException(message, { cause });
   }
 }
