@@ -6,11 +6,14 @@ import { byId, fill, h, seconds } from './dom.js';
 /** @typedef {import('../src/live.venues.js').VenueView} VenueView */
 /** @typedef {import('../src/live.venues.js').Turn} Turn */
 /** @typedef {import('../src/journal.store.js').Incident} Incident */
+/** @typedef {import('../src/journal.store.js').Night} Night */
 
 /** So many are shown of a long queue. */
 const SHOWN = 12;
 /** So many bookings are shown as those that were served last. */
 const SERVED = 5;
+/** So many runs of the nightly job are shown. */
+const NIGHTS = 3;
 
 /** When this page has first seen that somebody is dead, by its own clock. @type {Map<number, number>} */
 const seenAt = new Map();
@@ -26,16 +29,29 @@ export function showAll(view, replicas) {
     byId('story'),
     view.incidents.length > 0 ? view.incidents.map((incident) => story(incident, view)) : [nothing()],
   );
-  fill(
-    byId('nights'),
-    view.nights.map((night) => {
-      const what =
-        night.sold === null
-          ? `skipped it${night.instead === null ? '' : `: ${night.instead} has it`}`
-          : `ran it: ${night.sold} seats are sold`;
-      return h(night.sold === null ? 'li.dim' : 'li', time(night.at), processOf(night.pid, replicas), h('span', what));
-    }),
-  );
+  showNights(view, replicas);
+}
+
+/**
+ * @param {VenueView} view
+ * @param {Replicas} replicas
+ */
+function showNights({ nights }, replicas) {
+  const runs = nights.filter(({ sold }) => sold !== null);
+  const distance = (/** @type {Night} */ a, /** @type {Night} */ b) => Math.abs(a.at - b.at);
+  const rows = runs.map((run) => {
+    // Those that skipped the same night: it is the one next to them.
+    const skipped = nights.filter(
+      (night) => night.sold === null && runs.every((other) => distance(night, run) <= distance(night, other)),
+    );
+    return h(
+      'li',
+      time(run.at),
+      h('span', processOf(run.pid, replicas), ` ran it: ${run.sold} seats are sold`),
+      skipped.length > 0 && h('span.dim', 'skipped by ', ...skipped.map(({ pid }) => processOf(pid, replicas))),
+    );
+  });
+  fill(byId('nights'), rows.slice(0, NIGHTS));
 }
 
 /**
@@ -44,7 +60,7 @@ export function showAll(view, replicas) {
  */
 function showQueue({ holder, waiters, bookings }, replicas) {
   const turn = (/** @type {Turn} */ { pid, customer }) => [
-    h('b', customer ?? 'somebody'),
+    h('b', customer ?? 'one of its customers'),
     pid === null ? h('span') : processOf(pid, replicas),
   ];
   const line = waiters.slice(0, SHOWN).map((waiter) => h('li', ...turn(waiter)));
@@ -117,7 +133,7 @@ function story({ id, at, pid, what, story: text }, { bookings, holder }) {
   } else if (holder?.pid === pid) {
     if (!seenAt.has(id)) seenAt.set(id, Date.now());
     const waited = seconds(Date.now() - (seenAt.get(id) ?? 0));
-    item.append(h('strong', `etcd keeps its lock until the TTL is over: ${waited}`));
+    item.append(h('strong', `Nobody has taken over for ${waited} now.`));
   }
   return item;
 }

@@ -29,10 +29,11 @@ export async function crowd(replicas, venue, isLocked) {
     alive.map(async (replica, i) => {
       const customers = NAMES.filter((_, name) => name % alive.length === i);
       const { status, body } = await replica.send('POST', path, { customers });
-      return status === 201 ? body.filter((/** @type {any} */ { status: is }) => is === 'fulfilled').length : 0;
+      return status === 201 ? body.flatMap((/** @type {any} */ { value }) => value?.seat ?? []) : [];
     }),
   );
-  return `${answers.reduce((a, b) => a + b, 0)} of ${NAMES.length} customers have got a seat.`;
+  const seats = answers.flat();
+  return `${seats.length} of ${NAMES.length} customers have got a ticket, for ${new Set(seats).size} different seats.`;
 }
 
 /**

@@ -51,7 +51,7 @@ function show() {
   const { seats, sold, oversold } = view.report;
   fill(byId('summary'), [
     h('span', h('b', String(sold)), ` of ${seats} sold`),
-    h(oversold > 0 ? 'span.bad' : 'span', h('b', String(oversold)), ' sold twice', oversold > 0 && ' ⚠'),
+    h(oversold > 0 ? 'span.bad' : 'span', h('b', String(oversold)), ' oversold', oversold > 0 && ' ⚠'),
   ]);
   map.show(seats, view.bookings, name.value, (pid) => replicas.of(pid)?.number);
   showAll(view, replicas);

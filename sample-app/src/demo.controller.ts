@@ -65,7 +65,7 @@ export class DemoController {
     if (positive('pid', pid) !== process.pid) throw new ConflictException(`This is process ${process.pid}`);
     const token = this.token(venue);
     if (token === undefined) throw new ConflictException(`Process ${process.pid} does not have the lock of ${venue}`);
-    const story = `Process ${process.pid} was killed while it had the lock with the fencing token ${token}`;
+    const story = `Process ${process.pid} was killed while it had the lock with the fencing token ${token}, which etcd keeps until the TTL of ${this.ttl / 1_000} s is over`;
     await this.journal.incident(venue, 'killed', story);
     process.kill(process.pid, 'SIGKILL');
   }

@@ -120,7 +120,7 @@ export class LiveVenues implements BeforeApplicationShutdown {
       this.store.bookings(venue),
       this.locks.inspect(venueLock(venue)),
       this.journal.incidents(venue, 8),
-      this.journal.nights(9),
+      this.journal.nights(12),
       this.journal.announcement(),
     ]);
     const [holder = null, ...waiters] = [...lock.holders, ...lock.waiters].map(({ pid = null, metadata }): Turn => ({

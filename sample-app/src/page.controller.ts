@@ -9,9 +9,19 @@ const TYPES: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
 };
 /** What the page is made of; no other file is ever read. */
-const ASSETS = new Set(['venue.css', 'venue.js', 'dom.js', 'panels.js', 'replicas.js', 'seats.js', 'staged.js']);
+const ASSETS = new Set([
+  'seat.svg',
+  'venue.css',
+  'venue.js',
+  'dom.js',
+  'panels.js',
+  'replicas.js',
+  'seats.js',
+  'staged.js',
+]);
 
 /** As much of the response as is needed, whatever the platform. */
 interface Answer {
