@@ -48,7 +48,7 @@ function showNights({ nights }, replicas) {
       'li',
       time(run.at),
       h('span', processOf(run.pid, replicas), ` ran it: ${run.sold} seats are sold`),
-      skipped.length > 0 && h('span.dim', 'skipped by ', ...skipped.map(({ pid }) => processOf(pid, replicas))),
+      skipped.length > 0 && h('span.dim.skipped', 'skipped by', ...skipped.map(({ pid }) => processOf(pid, replicas))),
     );
   });
   fill(byId('nights'), rows.slice(0, NIGHTS));

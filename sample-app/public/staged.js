@@ -32,8 +32,9 @@ export async function crowd(replicas, venue, isLocked) {
       return status === 201 ? body.flatMap((/** @type {any} */ { value }) => value?.seat ?? []) : [];
     }),
   );
-  const seats = answers.flat();
-  return `${seats.length} of ${NAMES.length} customers have got a ticket, for ${new Set(seats).size} different seats.`;
+  const tickets = answers.flat();
+  const seats = new Set(tickets).size;
+  return `${tickets.length} of ${NAMES.length} customers have a ticket, for ${seats} ${seats === 1 ? 'seat' : 'seats'}.`;
 }
 
 /**

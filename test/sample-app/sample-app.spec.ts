@@ -1,47 +1,13 @@
-import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { request, startApp, waitFor } from '../../scripts/demo-app.mjs';
+import { expect, test } from 'vitest';
+import { request } from '../../scripts/demo-app.mjs';
+import { book, follow, held, useApps, type App } from '../support/sample.js';
 
-/** Two processes of the sample app, as `nest build` has built it, with one database file. */
+/** Two processes of the sample app, with one database file. */
 
-type App = Awaited<ReturnType<typeof startApp>>;
-
-let folder: string;
-let apps: App[];
-let deaths: string[];
-
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'sample-app-'));
-  deaths = [];
-  const env = {
-    ETCD_ENDPOINTS: inject('endpoints').join(','),
-    LOCK_NAMESPACE: `test/${randomUUID()}/`,
-    LOCK_TTL: '5000', // so that nothing is left of them soon after they were killed
-    DATABASE: join(folder, 'seats.db'),
-    THINK_MS: '2',
-    NIGHTLY_MIN_HOLD: '4000', // likewise
-  };
-  apps = await Promise.all([0, 1].map(() => startApp(env, (problem) => deaths.push(problem))));
-});
-afterEach(async () => {
-  await Promise.all(apps.map((app) => app.end('SIGKILL')));
-  rmSync(folder, { recursive: true, force: true });
-  expect(deaths).toEqual([]);
-});
-
-const book = (app: App, body: object = {}) => request(app, 'POST', 'arena/bookings', body);
-const held = (app: App) =>
-  waitFor(
-    () => request(app, 'GET', 'arena/lock'),
-    ({ body }) => body.holders.length === 1,
-    'the lock to be held',
-  );
+const used = useApps();
 
 test('sells every seat once', async () => {
-  const [a, b] = apps as [App, App];
+  const [a, b] = used.apps;
   expect((await request(a, 'PUT', 'arena', { seats: 40 })).status).toBe(200);
   const answers = await Promise.all(Array.from({ length: 40 }, (_, i) => book(i % 2 ? a : b)));
   expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 40 }, () => 201));
@@ -49,19 +15,39 @@ test('sells every seat once', async () => {
   expect((await book(a)).status).toBe(409);
 });
 
+test('sells the seat that is wanted, to the first who wants it', async () => {
+  const [a, b] = used.apps;
+  await request(a, 'PUT', 'arena', { seats: 40 });
+  const answers = await Promise.all(Array.from({ length: 10 }, (_, i) => book(i % 2 ? a : b, { seat: 7 })));
+  expect(answers.map(({ status }) => status).toSorted()).toEqual([201, ...Array.from({ length: 9 }, () => 409)]);
+  expect(answers.find(({ status }) => status === 201)?.body).toMatchObject({ seat: 7 });
+  expect(await book(b, { seat: 7 })).toMatchObject({ status: 409, body: { message: 'Seat 7 is sold' } });
+  expect((await book(a, { seat: 41 })).status).toBe(400);
+  expect((await request(b, 'GET', 'arena')).body).toMatchObject({ bookings: 1, oversold: 0 });
+});
+
+test('sells a seat twice without the lock', async () => {
+  const [a, b] = used.apps;
+  await request(a, 'PUT', 'arena', { seats: 40 });
+  const order = { seat: 7, think: 500 };
+  const answers = await Promise.all([a, b].map((app) => request(app, 'POST', 'arena/bookings?lock=off', order)));
+  expect(answers.map(({ status }) => status)).toEqual([201, 201]);
+  expect((await request(b, 'GET', 'arena')).body).toMatchObject({ bookings: 2, sold: 1, oversold: 1 });
+});
+
 test('says who books, to those who do not wait', async () => {
-  const [a, b] = apps as [App, App];
+  const [a, b] = used.apps;
   await request(a, 'PUT', 'arena', { seats: 2 });
-  const slow = book(a, { think: 1_500 });
+  const slow = book(a, { customer: 'Ada', think: 1_500 });
   await held(b);
   const audit = await request(b, 'POST', 'arena/audit');
-  expect(audit).toMatchObject({ status: 423, body: { holder: { pid: a.pid } } });
+  expect(audit).toMatchObject({ status: 423, body: { holder: { pid: a.pid, metadata: { customer: 'Ada' } } } });
   expect((await slow).status).toBe(201);
   expect((await request(b, 'POST', 'arena/audit')).status).toBe(201);
 });
 
 test('finishes a booking that is under way when it is told to end, and gives the lock back', async () => {
-  const [a, b] = apps as [App, App];
+  const [a, b] = used.apps;
   await request(a, 'PUT', 'arena', { seats: 2 });
   const slow = book(a, { think: 1_000 });
   await held(b);
@@ -72,27 +58,98 @@ test('finishes a booking that is under way when it is told to end, and gives the
   expect((await book(b)).body).toMatchObject({ seat: 2 });
 });
 
-test('runs the nightly job in one process, and not again right after it', async () => {
-  const [a, b] = apps as [App, App];
+test('runs the nightly job in one process, and not again right after it, and writes that down', async () => {
+  const [a, b] = used.apps;
   await request(a, 'PUT', 'arena', { seats: 2 });
   await book(b);
   const run = async ({ url }: App) => await (await fetch(`${url}/nightly`, { method: 'POST' })).text();
   const answers = [...(await Promise.all([run(a), run(b)])), await run(a), await run(b)];
   expect(answers.toSorted()).toEqual(['', '', '', '{"venues":1,"bookings":1,"sold":1}']);
+  const { nights } = (await follow(a)).view;
+  const [ran, ...others] = nights.filter(({ sold }) => sold !== null);
+  expect(others).toEqual([]);
+  expect(ran).toMatchObject({ sold: 1, instead: null });
+  const skipped = nights.filter(({ sold }) => sold === null);
+  expect(skipped.map(({ instead }) => instead)).toEqual([ran!.pid, ran!.pid, ran!.pid]);
+});
+
+test('has one leader, who announces the sales, and another one when that has ended', async () => {
+  const [a, b] = used.apps;
+  await request(a, 'PUT', 'arena', { seats: 2 });
+  await book(b);
+  const { view } = await follow(a, ({ leader, announcement }) => leader !== null && announcement?.sold === 1);
+  expect(view.announcement!.pid).toBe(view.leader);
+  const [leader, heir] = view.leader === a.pid ? [a, b] : [b, a];
+  expect(view.leader).toBe(leader.pid);
+  expect((await follow(heir, (seen) => seen.leader !== null)).view.leader).toBe(leader.pid);
+  await leader.end('SIGTERM');
+  const after = await follow(heir, (seen) => seen.leader === heir.pid && seen.announcement?.pid === heir.pid);
+  expect(BigInt(after.view.announcement!.token)).toBeGreaterThan(BigInt(view.announcement!.token));
+});
+
+test('tells those who watch of the queue and of every booking, and lets them go at its end', async () => {
+  const [a, b] = used.apps;
+  expect(await follow(b)).toMatchObject({ hello: { pid: b.pid, isDemo: false }, view: { isClosed: true } });
+  await request(a, 'PUT', 'arena', { seats: 2 });
+  const watched = follow(b, ({ holder, waiters }) => holder !== null && waiters?.length === 1);
+  const slow = book(a, { customer: 'Ada', think: 1_000 });
+  await held(b);
+  const next = book(b, { customer: 'Bela' });
+  expect((await watched).view).toMatchObject({
+    holder: { pid: a.pid, customer: 'Ada' },
+    waiters: [{ pid: b.pid, customer: 'Bela' }],
+  });
+  expect((await Promise.all([slow, next])).map(({ status }) => status)).toEqual([201, 201]);
+  expect((await follow(b, ({ bookings }) => bookings.length === 2)).view.bookings).toMatchObject([
+    { seat: 1, customer: 'Ada', pid: a.pid },
+    { seat: 2, customer: 'Bela', pid: b.pid },
+  ]);
+  const forEver = follow(b, () => false);
+  const watching = expect(forEver).rejects.toThrow('The stream has ended');
+  await request(b, 'GET', 'arena');
+  await b.end('SIGTERM');
+  await watching;
 });
 
 test.each(['null', 'a%0Ab', 'x'.repeat(2_000)])(
   'refuses the venue %j on every route, as the fault of the client',
   async (venue) => {
-    const [a] = apps as [App, App];
+    const [a] = used.apps;
     for (const [method, path, body] of [
       ['PUT', venue, { seats: 1 }],
       ['POST', `${venue}/bookings`, {}],
       ['GET', `${venue}/lock`, undefined],
+      ['GET', `${venue}/live`, undefined],
       ['POST', `${venue}/audit`, {}],
     ] as const) {
       expect(await request(a, method, path, body)).toMatchObject({ status: 400 });
     }
-    expect(await book(a, { customer: { name: 'Ada' } })).toMatchObject({ status: 400 });
+    for (const customer of [{ name: 'Ada' }, '', 'x'.repeat(61)]) {
+      expect(await book(a, { customer })).toMatchObject({ status: 400 });
+    }
+    for (const seat of [0, 1.5, '7', null]) expect(await book(a, { seat })).toMatchObject({ status: 400 });
   },
 );
+
+test('serves its page under a strict policy, and no other file', async () => {
+  const { url } = used.apps[0];
+  const page = await fetch(url);
+  expect(page.url).toBe(`${url}/venues/arena/page`);
+  expect(page.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'");
+  const text = await page.text();
+  for (const [, asset] of text.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)) {
+    expect((await fetch(url + asset)).status).toBe(200);
+  }
+  for (const path of ['tsconfig.json', '..%2FREADME.md', 'index.html']) {
+    expect((await fetch(`${url}/assets/${path}`)).status).toBe(404);
+  }
+});
+
+test('has no switches that do harm unless it was started with them', async () => {
+  const [a] = used.apps;
+  await request(a, 'PUT', 'arena', { seats: 2 });
+  for (const path of ['crowd', 'stale', 'kill']) {
+    const answer = await fetch(`${a.url}/demo/venues/arena/${path}`, { method: 'POST' });
+    expect(answer.status).toBe(404);
+  }
+});

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, inject } from 'vitest';
+import type { Hello, Problem, VenueView } from '../../sample-app/src/live.venues.js';
+import { request, startApp, waitFor } from '../../scripts/demo-app.mjs';
+
+/** Processes of the sample app, as `nest build` has built it. */
+
+export type App = Awaited<ReturnType<typeof startApp>>;
+
+/**
+ * Starts two processes with one database before each test, and ends them after it. Those that have died without being
+ * told to have to be among `killed`.
+ */
+export function useApps(env: Record<string, string> = {}): { apps: [App, App]; killed: App[] } {
+  const used = { apps: [] as unknown as [App, App], killed: [] as App[] };
+  let folder: string;
+  let deaths: string[];
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'sample-app-'));
+    deaths = [];
+    used.killed = [];
+    const settings = {
+      ETCD_ENDPOINTS: inject('endpoints').join(','),
+      LOCK_NAMESPACE: `test/${randomUUID()}/`,
+      LOCK_TTL: '5000', // so that nothing is left of them soon after they were killed
+      DATABASE: join(folder, 'seats.db'),
+      THINK_MS: '2',
+      NIGHTLY_MIN_HOLD: '4000', // likewise
+      ...env,
+    };
+    const start = () => startApp(settings, (problem) => deaths.push(problem));
+    used.apps = await Promise.all([start(), start()]);
+  });
+  afterEach(async () => {
+    await Promise.all(used.apps.map((app) => app.end('SIGKILL')));
+    rmSync(folder, { recursive: true, force: true });
+    expect(deaths).toEqual(used.killed.map(({ pid }) => expect.stringContaining(`Process ${pid} `)));
+  });
+  return used;
+}
+
+export const book = (app: App, body: object = {}) => request(app, 'POST', 'arena/bookings', body);
+
+/** Waits until somebody has the lock of the arena. */
+export const held = (app: App) =>
+  waitFor(
+    () => request(app, 'GET', 'arena/lock'),
+    ({ body }) => body.holders.length === 1,
+    'the lock to be held',
+  );
+
+/** What a page of the arena is told: first of the process itself, then of the venue, until that is as wanted. */
+export async function follow(
+  { url }: App,
+  wanted: (view: VenueView & Problem) => boolean = () => true,
+): Promise<{ hello: Hello; view: VenueView }> {
+  const stop = new AbortController();
+  const { body } = await fetch(`${url}/venues/arena/live`, { signal: AbortSignal.any([stop.signal, patience()]) });
+  let hello: Hello | undefined;
+  let text = '';
+  try {
+    for await (const chunk of body!.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      const messages = text.split('\n\n');
+      text = messages.pop()!;
+      for (const message of messages) {
+        const data = /^data: (.*)$/m.exec(message)?.[1];
+        if (message.includes('event: hello')) hello = JSON.parse(data!);
+        if (message.includes('event: view') && wanted(JSON.parse(data!)))
+          return { hello: hello!, view: JSON.parse(data!) };
+      }
+    }
+  } finally {
+    stop.abort();
+  }
+  throw new Error('The stream has ended');
+}
+
+const patience = (): AbortSignal => AbortSignal.timeout(15_000);
