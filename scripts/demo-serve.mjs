@@ -24,10 +24,12 @@ const AWAY = 6_000;
  * @param {(problem: string) => void} options.onDeath called when a process has ended that was not killed
  * @param {(news: string) => void} [options.onNews] called when one was killed, and when another one is in its place
  * @param {Record<string, string>} [options.env] more of the environment of the processes
+ * @param {number} [options.away] how long a process that was killed is away, in milliseconds
  */
-export async function serve({ ports, onDeath, onNews = () => {}, env = {} }) {
+export async function serve({ ports, onDeath, onNews = () => {}, env = {}, away = AWAY }) {
   const folder = mkdtempSync(join(tmpdir(), 'nestjs-etcd-lock-serve-'));
-  const etcd = givenEndpoints() ? undefined : await startEtcd();
+  const given = env.ETCD_ENDPOINTS ?? givenEndpoints()?.join(',');
+  const etcd = given ? undefined : await startEtcd();
   const listen = ports ?? (await Promise.all(PORTS.map(portLike)));
   const replicas = listen.map((port) => `http://127.0.0.1:${port}`);
   const stopping = new AbortController();
@@ -36,7 +38,7 @@ export async function serve({ ports, onDeath, onNews = () => {}, env = {} }) {
   /** @type {Set<Promise<void>>} */
   const returning = new Set();
   const settings = {
-    ETCD_ENDPOINTS: etcd?.endpoint ?? String(givenEndpoints()),
+    ETCD_ENDPOINTS: etcd?.endpoint ?? String(given),
     LOCK_NAMESPACE: `demo-${process.pid}/`,
     LOCK_TTL: '3000',
     LOCK_WAIT: '60000',
@@ -53,7 +55,7 @@ export async function serve({ ports, onDeath, onNews = () => {}, env = {} }) {
     const died = (/** @type {string} */ problem) => {
       if (!problem.includes('(SIGKILL)')) return onDeath(problem);
       onNews(
-        `Process ${apps[number]?.pid} was killed; another one comes up at ${replicas[number]} in ${AWAY / 1_000} s`,
+        `Process ${apps[number]?.pid} was killed; another one comes up at ${replicas[number]} in ${away / 1_000} s`,
       );
       const back = comeBack(number).finally(() => returning.delete(back));
       returning.add(back);
@@ -63,7 +65,7 @@ export async function serve({ ports, onDeath, onNews = () => {}, env = {} }) {
   /** @param {number} number */
   const comeBack = async (number) => {
     try {
-      await sleep(AWAY, undefined, { signal: stopping.signal });
+      await sleep(away, undefined, { signal: stopping.signal });
       await start(number);
       onNews(`Process ${apps[number]?.pid} is there now`);
     } catch (error) {

@@ -38,7 +38,6 @@ export function showAll(view, replicas) {
  */
 function showNights({ nights }, replicas) {
   const runs = nights.filter(({ sold }) => sold !== null);
-  const distance = (/** @type {Night} */ a, /** @type {Night} */ b) => Math.abs(a.at - b.at);
   const rows = runs.map((run) => {
     // Those that skipped the same night: it is the one next to them.
     const skipped = nights.filter(
@@ -140,6 +139,11 @@ function story({ id, at, pid, what, story: text }, { bookings, holder }) {
 
 function nothing() {
   return h('li.dim', 'Nothing out of the ordinary yet.');
+}
+
+/** @param {Night} a @param {Night} b */
+function distance(a, b) {
+  return Math.abs(a.at - b.at);
 }
 
 /**

@@ -43,7 +43,7 @@ export class SeatMap {
   /** @param {number} seats */
   #build(seats) {
     this.#buttons = Array.from({ length: seats }, (_, index) => {
-      const button = /** @type {HTMLButtonElement} */ (h('button', h('span')));
+      const button = /** @type {HTMLButtonElement} */ (h('button'));
       button.tabIndex = index === 0 ? 0 : -1;
       button.addEventListener('click', () => void this.#ask(index + 1));
       return button;
@@ -79,8 +79,9 @@ export class SeatMap {
     button.className = `seat ${kind} ${colour === undefined ? '' : `process-${colour}`}`;
     if (first) button.setAttribute('aria-disabled', 'true');
     else button.removeAttribute('aria-disabled');
-    const sign = { oversold: `×${sales.length}`, yours: '✓', sold: '', asked: '…', free: '' }[kind];
-    button.replaceChildren(String(seat), ...(sign ? [h('span.sign', sign)] : []));
+    button.textContent = String(seat);
+    // Drawn by the style sheet, because the label says it already.
+    button.dataset.sign = { oversold: `×${sales.length}`, yours: '✓', sold: '', asked: '…', free: '' }[kind];
   }
 
   /** @param {number} seat */

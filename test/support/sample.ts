@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject } from 'vitest';
@@ -57,26 +59,20 @@ export async function follow(
   { url }: App,
   wanted: (view: VenueView & Problem) => boolean = () => true,
 ): Promise<{ hello: Hello; view: VenueView }> {
-  const stop = new AbortController();
-  const { body } = await fetch(`${url}/venues/arena/live`, { signal: AbortSignal.any([stop.signal, patience()]) });
+  // On a connection of its own, which is closed with it.
+  const asked = get(`${url}/venues/arena/live`, { agent: false, signal: AbortSignal.timeout(15_000) });
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
   let hello: Hello | undefined;
   let text = '';
-  try {
-    for await (const chunk of body!.pipeThrough(new TextDecoderStream())) {
-      text += chunk;
-      const messages = text.split('\n\n');
-      text = messages.pop()!;
-      for (const message of messages) {
-        const data = /^data: (.*)$/m.exec(message)?.[1];
-        if (message.includes('event: hello')) hello = JSON.parse(data!);
-        if (message.includes('event: view') && wanted(JSON.parse(data!)))
-          return { hello: hello!, view: JSON.parse(data!) };
-      }
+  for await (const chunk of response.setEncoding('utf8')) {
+    text += chunk;
+    const messages = text.split('\n\n');
+    text = messages.pop()!;
+    for (const message of messages) {
+      const [, type, data] = /^event: (\w+)$[^]*^data: (.*)$/m.exec(message) ?? [];
+      if (type === 'hello') hello = JSON.parse(data!);
+      if (type === 'view' && wanted(JSON.parse(data!))) return { hello: hello!, view: JSON.parse(data!) };
     }
-  } finally {
-    stop.abort();
   }
   throw new Error('The stream has ended');
 }
-
-const patience = (): AbortSignal => AbortSignal.timeout(15_000);
