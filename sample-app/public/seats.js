@@ -72,11 +72,11 @@ export class SeatMap {
       free: 'free',
     }[kind];
     const label = `seat ${seat}, ${what}`;
-    if (button.ariaLabel === label && button.dataset.kind === kind) return;
+    const look = `seat ${kind} ${colour === undefined ? '' : `process-${colour}`}`;
+    if (button.ariaLabel === label && button.className === look) return;
     button.ariaLabel = label;
     button.title = label;
-    button.dataset.kind = kind;
-    button.className = `seat ${kind} ${colour === undefined ? '' : `process-${colour}`}`;
+    button.className = look;
     if (first) button.setAttribute('aria-disabled', 'true');
     else button.removeAttribute('aria-disabled');
     button.textContent = String(seat);

@@ -2,7 +2,9 @@ import { Module } from '@nestjs/common';
 import { ConfigModule, ConfigService } from '@nestjs/config';
 import { ScheduleModule } from '@nestjs/schedule';
 import { EtcdLockModule } from 'nestjs-etcd-lock';
+import { EtcdLockDashboardModule } from 'nestjs-etcd-lock/dashboard';
 import { BookingService } from './booking.service.js';
+import { operatorsOnly } from './dashboard.access.js';
 import { Database } from './database.js';
 import { DemoController } from './demo.controller.js';
 import { JournalStore } from './journal.store.js';
@@ -23,6 +25,13 @@ import { VenueStore } from './venue.store.js';
         namespace: config.get('LOCK_NAMESPACE', 'locks/'),
         ttl: Number(config.get('LOCK_TTL', 15_000)),
         waitTimeout: Number(config.get('LOCK_WAIT', 10_000)),
+      }),
+    }),
+    EtcdLockDashboardModule.forRootAsync({
+      inject: [ConfigService],
+      useFactory: (config: ConfigService) => ({
+        authorize: operatorsOnly(config),
+        allowRelease: config.get('DASHBOARD_RELEASE') === 'on',
       }),
     }),
     ScheduleModule.forRoot(),
