@@ -14,6 +14,9 @@ const SEATS = 60;
 /** A process that was killed is away for so long, in milliseconds: others have taken over by then. */
 const AWAY = 6_000;
 
+/** A process that is told to end may take so long, in milliseconds. One that stands still does not hear it. */
+const PATIENCE = 3_000;
+
 /** @typedef {import('./demo-app.mjs').App} App */
 
 /**
@@ -75,7 +78,9 @@ export async function serve({ ports, onDeath, onNews = () => {}, env = {}, away 
   const stop = async () => {
     stopping.abort();
     await Promise.all(returning);
+    const late = setTimeout(() => apps.map((app) => app.end('SIGKILL')), PATIENCE);
     await Promise.all(apps.map((app) => app.end('SIGTERM')));
+    clearTimeout(late);
     await etcd?.stop();
     rmSync(folder, { recursive: true, force: true });
   };

@@ -25,7 +25,8 @@ const folder = mkdtempSync(join(tmpdir(), 'nestjs-etcd-lock-demo-'));
 process.env.TMPDIR = folder;
 process.on('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
 const stopped = new Promise((/** @type {(signal: string) => void} */ resolve) => {
-  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.once(signal, resolve);
+  // More than once: the terminal sends Ctrl-C to all, and npm passes it on.
+  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.on(signal, resolve);
 });
 
 try {
