@@ -99,19 +99,18 @@ function verdict(bookings) {
  * @param {Replicas} replicas
  */
 function showReplicas({ leader, announcement }, replicas) {
-  const rows = replicas.all.map(({ pid, number, url, state }) =>
-    h(
+  const rows = replicas.all.map(({ pid, number, url, state }) => {
+    const link = h('a.dim', new URL(url).host);
+    link.setAttribute('href', url + location.pathname);
+    return h(
       'li',
       h(`span.dot.process-${number}`),
       h('b', pid === undefined ? '…' : String(pid)),
-      h('a.dim', new URL(url).host),
+      link,
       pid === leader && state !== 'gone' && h('span.badge', 'leader'),
       h(`span.state.${state.replace(' ', '-')}`, state),
-    ),
-  );
-  for (const [i, row] of rows.entries()) {
-    row.querySelector('a')?.setAttribute('href', `${replicas.all[i]?.url}${location.pathname}`);
-  }
+    );
+  });
   fill(byId('replicas'), rows);
   byId('announcement').textContent =
     announcement &&

@@ -5,7 +5,7 @@ import { sleep } from './dom.js';
 /** @typedef {import('./replicas.js').Replicas} Replicas */
 /** @typedef {import('../src/live.venues.js').VenueView} VenueView */
 
-const NAMES = 'Ada Bela Cleo Dino Edda Finn Gina Hugo Ida Jan Kaya Leo Mina Nils Olga Paul Quinn Rosa Sami Tove'.split(
+const NAMES = 'Aki Bela Cleo Dino Edda Finn Gina Hugo Ida Jan Kaya Leo Mina Nils Olga Paul Quinn Rosa Sami Tove'.split(
   ' ',
 );
 /** So long it may take until somebody has the lock, in milliseconds. */

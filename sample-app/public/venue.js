@@ -8,6 +8,7 @@ import { anyName, crowd, killHolder, staleWriter } from './staged.js';
 
 /** What a venue has that is opened here. */
 const SEATS = 60;
+const NOT_OPEN = `Nobody has opened this venue yet. “Start over” opens it, with ${SEATS} seats.`;
 
 // As it stands in the address, so that it can stand in another one.
 const venue = location.pathname.split('/')[2] ?? '';
@@ -43,7 +44,7 @@ function show() {
   const problem =
     replicas.all.length > 0 && replicas.all.every(({ isConnected }) => !isConnected)
       ? 'No process answers; trying again.'
-      : view && 'problem' in view && view.problem;
+      : view && 'problem' in view && (view.isClosed ? NOT_OPEN : view.problem);
   const banner = byId('problem');
   banner.hidden = !problem;
   fill(banner, problem ? [h('span', problem)] : []);
