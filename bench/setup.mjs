@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { findProgram, getEtcd, getPackages, HOW_TO_GET_ETCD } from '../scripts/etcd.mjs';
+import { findProgram, getEtcd, HOW_TO_GET_ETCD } from '../scripts/etcd.mjs';
+import { getPackages } from '../scripts/packages.mjs';
 
 /** Gets what the benchmarks need and is missing, beside the packages of the project, which are there already. */
 
@@ -55,7 +56,7 @@ export function installPackages() {
 function getRedis() {
   if (findProgram('redis-server', REDIS)) return undefined;
   console.log("# Getting redis from Debian's packages into .cache, without installing it");
-  const problem = getPackages(REDIS, ['redis-server', 'redis-tools'], { libraries: true });
+  const problem = getPackages(REDIS, ['redis-server', 'redis-tools'], { dependencies: true });
   return problem && `there is no redis-server on PATH, and ${problem}`;
 }
 

@@ -1,10 +1,11 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { getPackages } from './packages.mjs';
 
 /** Finds an etcd, gets one where that is possible without root, and runs it. Uses nothing but Node. */
 
@@ -33,79 +34,6 @@ export function findProgram(name, unpacked = CACHE) {
 /** Gets etcd into the project's own cache. Returns what went wrong, or undefined. */
 export function getEtcd() {
   return getPackages(CACHE, ['etcd-server', 'etcd-client']);
-}
-
-/**
- * Unpacks packages of Debian into a folder, without root and without installing anything. Returns what went wrong, or
- * undefined.
- * @param {string} folder
- * @param {string[]} names
- * @param {{ libraries?: boolean }} [options] `libraries`: those that the packages need come along
- */
-export function getPackages(folder, names, { libraries = false } = {}) {
-  for (const tool of ['apt-get', 'dpkg-deb']) {
-    if (spawnSync(tool, ['--version']).error) return `there is no ${tool} here to get it with`;
-  }
-  // Not in the temp folder: an interrupted run leaves it behind, and the next one clears it away.
-  const work = `${folder}-packages`;
-  const unpacked = join(work, 'unpacked');
-  rmSync(work, { recursive: true, force: true });
-  try {
-    // A package index of its own: the system's may be missing, and only root may refresh it.
-    const options = ['lists', 'cache'].map((kind) => {
-      mkdirSync(join(work, kind, 'partial'), { recursive: true });
-      return kind === 'lists' ? `Dir::State::Lists=${join(work, kind)}` : `Dir::Cache=${join(work, kind)}`;
-    });
-    mkdirSync(join(work, 'cache/archives/partial'), { recursive: true });
-    /** @param {string[]} args */
-    const apt = (args) =>
-      run('apt-get', ['-qq', ...['APT::Sandbox::User=root', ...options].flatMap((o) => ['-o', o]), ...args], work);
-    const update = apt(['update']);
-    if (update) return update;
-    const needed = libraries ? librariesOf(names, options, work) : [];
-    const failure = apt(['download', ...names, ...needed]);
-    if (failure) return failure;
-    const unpack = run('sh', ['-c', `for deb in *.deb; do dpkg-deb -x "$deb" "$0" || exit 1; done`, unpacked], work);
-    if (unpack) return unpack;
-    // In one step, so that half of a program is never taken for a program.
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(unpacked, folder);
-    return undefined;
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
-}
-
-/**
- * The packages of libraries that these packages name, without the C library, which every Debian has.
- * @param {string[]} names
- * @param {string[]} options
- * @param {string} cwd
- */
-function librariesOf(names, options, cwd) {
-  const args = [...options.flatMap((option) => ['-o', option]), 'depends', '--important', ...names];
-  const { stdout } = spawnSync('apt-cache', args, { cwd, encoding: 'utf8' });
-  /** @type {Set<string>} */
-  const libraries = new Set();
-  let alternative = false;
-  for (const [, bar, name = ''] of (stdout ?? '').matchAll(/^ *(\|?)(?:Pre)?Depends: (\S+)$/gm)) {
-    if (!alternative && name.startsWith('lib') && name !== 'libc6') libraries.add(name);
-    // `|` says that the next line is another choice for the same need.
-    alternative = bar === '|';
-  }
-  return [...libraries];
-}
-
-/**
- * @param {string} command
- * @param {string[]} args
- * @param {string} cwd
- */
-function run(command, args, cwd) {
-  // What the tools themselves write to the temp folder goes with the rest.
-  const env = { ...process.env, TMPDIR: cwd };
-  const { status, stderr, error } = spawnSync(command, args, { cwd, env, encoding: 'utf8' });
-  return status === 0 ? undefined : `${command} failed: ${(error?.message ?? stderr).trim().split('\n').at(-1)}`;
 }
 
 /** A port that nobody listens on. */

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
+import { findChromium, getChromium, HOW_TO_GET_CHROMIUM } from './chromium.mjs';
 import { answers, findProgram, getEtcd, givenEndpoints, HOW_TO_GET_ETCD } from './etcd.mjs';
 
-/** Installs what the other commands need and is missing: the npm packages, and an etcd. */
+/** Installs what the other commands need and is missing: the npm packages, an etcd, and with `--browser` a Chromium. */
 
 const root = new URL('..', import.meta.url);
 
@@ -27,6 +28,12 @@ if (endpoints) {
   step("Getting etcd from Debian's packages into .cache, without installing it");
   const problem = getEtcd();
   if (problem) fail(`${problem}.\n${HOW_TO_GET_ETCD}`);
+}
+
+if (process.argv.includes('--browser') && !findChromium()) {
+  step("Getting Chromium from Debian's packages into .cache, without installing it");
+  const problem = getChromium();
+  if (problem) step(`Tests in a browser will be skipped: ${problem}; ${HOW_TO_GET_CHROMIUM}`);
 }
 
 /** npm writes its own copy of the lockfile at the end of an installation. */
