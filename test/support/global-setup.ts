@@ -1,4 +1,5 @@
 import type { TestProject } from 'vitest/node';
+import { findChromium, HOW_TO_GET_CHROMIUM } from '../../scripts/chromium.mjs';
 import { givenEndpoints, startEtcd } from '../../scripts/etcd.mjs';
 import { etcdState } from './etcd-state.mjs';
 import { eventually } from './eventually.js';
@@ -16,6 +17,10 @@ declare module 'vitest' {
 const PATIENCE = Number(process.env.LEAK_PATIENCE ?? 10_000);
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  // Once, and not for each major version.
+  if (project.name === 'nest 12' && !findChromium()) {
+    process.stderr.write(`Tests in a browser are skipped: ${HOW_TO_GET_CHROMIUM}\n`);
+  }
   const given = givenEndpoints();
   const own = given ? undefined : await startEtcd();
   const endpoints = given ?? [own!.endpoint];
