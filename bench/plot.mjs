@@ -6,19 +6,21 @@ import { installPackages } from './setup.mjs';
 
 const FOLDER = new URL('../docs/img/', import.meta.url);
 
-/** Neither black nor white, so that it can be read on a light page and on a dark one; the background stays empty. */
-const TEXT = '#7d8590';
+/** The background stays empty: it is that of the page, which may be light or dark. */
+const TEXT = '#57606a';
+const DARK = '<style>@media (prefers-color-scheme: dark) { text { fill: #9198a1; } }</style>';
 /** Room is left in pixels, because nobody can measure text here: which font it will be is up to the reader. */
 const FONT = 'system-ui, sans-serif';
 const NAMES = 168;
 const GAP = 36;
 const LINES = '#7d859055';
+/** Neither dark nor light, so that bars can be told from either. */
 const OURS = '#2f81f7';
-const OTHERS = '#8c959f';
-const FLOOR = '#d29922';
+const OTHERS = '#848d97';
+const FLOOR = '#b58407';
 /** @type {{ [peer: string]: string }} */
 const COLOURS = { ours: OURS, floor: FLOOR, grouped: FLOOR };
-const SERIES = [OURS, '#d2762b', '#3fa45b', '#a371f7', '#c9516b', '#8c959f'];
+const SERIES = [OURS, '#d2762b', '#3fa45b', '#a371f7', '#c9516b', OTHERS];
 
 /** How the peers are called in a chart. @type {{ [peer: string]: string }} */
 const LABELS = {
@@ -40,7 +42,7 @@ const LABELS = {
 const CHARTS = [
   { file: 'throughput.svg', height: 320, option: throughput },
   { file: 'handover.svg', height: 320, option: handover },
-  { file: 'hot-lock.svg', height: 360, option: hotLock },
+  { file: 'hot-lock.svg', height: 500, option: hotLock },
 ];
 
 /** @param {Row[]} rows */
@@ -84,6 +86,7 @@ function hotLock(rows) {
     type: 'bar',
     name: label(peer),
     color: SERIES[i % SERIES.length],
+    label: valueLabel(11),
     data: cases.map((name) => round(own.find((row) => row.case === name && row.peer === peer)?.value)),
   }));
   const base = frame('Grants of one hot lock a second (logarithmic)', names, 'legend');
@@ -102,12 +105,9 @@ function frame(text, names, legend) {
     textStyle: { fontFamily: FONT },
     title: { text, left: 8, top: 4, textStyle: { color: TEXT, fontSize: 14, fontWeight: 600 } },
     ...(legend && { legend: { top: 32, left: 8, itemWidth: 14, itemGap: GAP, textStyle: { color: TEXT } } }),
-    grid: { left: NAMES, right: 72, top: legend ? 84 : 40, bottom: 28 },
-    xAxis: {
-      type: 'value',
-      axisLabel: { color: TEXT },
-      splitLine: { lineStyle: { color: LINES } },
-    },
+    grid: { left: NAMES, right: 72, top: legend ? 72 : 40, bottom: 12 },
+    // Each bar has its value beside it, which lines would cross.
+    xAxis: { type: 'value', show: false },
     yAxis: {
       type: 'category',
       data: names,
@@ -119,8 +119,11 @@ function frame(text, names, legend) {
   };
 }
 
-function valueLabel() {
-  return { show: true, position: 'right', color: TEXT };
+/** @param {number} [fontSize] */
+function valueLabel(fontSize = 12) {
+  /** @param {{ value: number }} bar */
+  const formatter = ({ value }) => value.toLocaleString('en-US');
+  return { show: true, position: 'right', color: TEXT, fontSize, formatter };
 }
 
 /** @param {string} peer */
@@ -147,7 +150,7 @@ function plot(file) {
   for (const { file: name, height, option } of CHARTS) {
     const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: 760, height });
     chart.setOption(option(rows));
-    writeFileSync(new URL(name, FOLDER), `${chart.renderToSVGString()}\n`);
+    writeFileSync(new URL(name, FOLDER), `${chart.renderToSVGString().replace('>', `>\n${DARK}`)}\n`);
     chart.dispose();
   }
 }
