@@ -9,6 +9,8 @@ import { dirname, join, normalize } from 'node:path';
 /** What is not prose: links and headings in there are none. */
 const CODE = /^( *)(```|~~~)[\s\S]*?^\1\2[^\S\n]*$|`[^`\n]*`/gm;
 const FENCE = /^( *)(```|~~~)[\s\S]*?^\1\2[^\S\n]*$/gm;
+/** A link or a picture within the repository, also the pictures of HTML: `<picture>` has one for each colour scheme. */
+const LINK = /\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?[^)]*\)|\bsrc(?:set)?="(?!\w+:)([^"]+)"/g;
 
 /**
  * The headings of a page, with the names under which a link can reach them, as GitHub makes them.
@@ -58,9 +60,8 @@ export function brokenLinks(root, pages, expected, read) {
   /** @type {Set<string>} */
   const reached = new Set();
   for (const page of pages) {
-    for (const [, target = '', anchor] of read(page)
-      .replace(CODE, '')
-      .matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?[^)]*\)/g)) {
+    for (const [, link, anchor, picture] of read(page).replace(CODE, '').matchAll(LINK)) {
+      const target = link ?? picture ?? '';
       const file = target === '' ? page : normalize(join(dirname(page), target)).replaceAll('\\', '/');
       if (file !== page) reached.add(file);
       if (!existsSync(join(root, file))) problems.push(`${page}: ${target} does not exist`);

@@ -33,6 +33,10 @@ describe('links', () => {
     expect(page('![a](docs/img/queue.svg)', ['docs/img/queue.svg', 'docs/cli.md'])).toEqual([
       'docs/cli.md: no page has a link to it',
     ]);
+    const picture = '<picture><source srcset="docs/img/loss.svg"><img src="docs/img/queue.svg"></picture>';
+    expect(page(picture, ['docs/img/queue.svg', 'docs/img/loss.svg', 'docs/cli.md'])).toEqual([
+      'docs/cli.md: no page has a link to it',
+    ]);
   });
 });
 
