@@ -1,0 +1,136 @@
+import { Logger, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { EtcdLockModule, LockService } from 'nestjs-etcd-lock';
+import { EtcdLockDashboardModule } from 'nestjs-etcd-lock/dashboard';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * A replica of an invented shop for the pictures of the dashboard: its locks, queues and losses are real, its work is a
+ * pause. It prints its address. `ROLE` says what it does, `ETCD` where etcd is.
+ */
+
+const { ETCD = '', ROLE = '' } = process.env;
+const TTL = 6_000;
+
+/** The same numbers in every run, other ones in each replica. */
+let seed = Number(process.env.SEED);
+const random = () => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
+/** @param {[least: number, most: number]} range */
+const between = ([least, most]) => Math.round(least + random() * (most - least));
+
+/**
+ * @typedef {object} Job
+ * @property {string[]} names one of them is chosen each time
+ * @property {string} handler
+ * @property {[least: number, most: number]} hold milliseconds
+ * @property {[least: number, most: number]} pause milliseconds between two of them
+ * @property {number} [calls] so many at the same time; 1 by default
+ * @property {() => import('nestjs-etcd-lock').LockOptions} [more]
+ */
+
+const metadata = () => ({
+  metadata: { customer: ['Ada', 'Grace', 'Edsger', 'Barbara', 'Tony'][between([0, 4])] ?? '' },
+});
+
+/** What every replica does. @type {Job[]} */
+const EVERYWHERE = [
+  {
+    names: ['stock/shoes', 'stock/hats'],
+    handler: 'StockService.reserve',
+    hold: [150, 700],
+    pause: [50, 300],
+    calls: 2,
+    more: metadata,
+  },
+  {
+    names: range('invoice/', 4711, 6),
+    handler: 'BillingService.charge',
+    hold: [300, 1_500],
+    pause: [400, 2_500],
+    more: metadata,
+  },
+  {
+    names: ['mail/outbox'],
+    handler: 'Mailer.flush',
+    hold: [800, 2_500],
+    pause: [100, 900],
+    more: () => ({ limit: 2 }),
+  },
+  {
+    names: ['prices'],
+    handler: 'PriceList.read',
+    hold: [4_000, 9_000],
+    pause: [200, 900],
+    more: () => ({ mode: 'shared' }),
+  },
+];
+
+/** What only one or some of them do: for as long as they live. @type {{ [role: string]: Job[] }} */
+const ROLES = {
+  page: [forEver('shop/leader', 'LeaderElection')],
+  import: [forEver('import/catalogue', 'CatalogueImport.run', { file: 'autumn.csv' })],
+  export: [forEver('export/orders', 'OrderExport.run', { month: '2026-10' })],
+  standby: [
+    forEver('shop/leader', 'LeaderElection'),
+    forEver('export/orders', 'OrderExport.run', { month: '2026-10' }),
+  ],
+};
+
+/**
+ * @param {string} name
+ * @param {string} handler
+ * @param {Record<string, string>} [details]
+ * @returns {Job}
+ */
+function forEver(name, handler, details = {}) {
+  return {
+    names: [name],
+    handler,
+    hold: [1e9, 1e9],
+    pause: [0, 0],
+    more: () => ({ metadata: details, slowHold: Infinity }),
+  };
+}
+
+/**
+ * @param {string} before
+ * @param {number} first
+ * @param {number} count
+ */
+function range(before, first, count) {
+  return Array.from({ length: count }, (_, i) => `${before}${first + i}`);
+}
+
+/**
+ * Does it again and again. What goes wrong, as it does when the picture is of that, is logged by the lock service.
+ * @param {LockService} locks
+ * @param {Job} job
+ */
+async function work(locks, job) {
+  for (;;) {
+    const name = job.names[between([0, job.names.length - 1])] ?? '';
+    const hold = between(job.hold);
+    const options = { handler: job.handler, waitTimeout: Infinity, ...job.more?.() };
+    await locks
+      .withLock(name, ({ signal }) => sleep(Math.min(hold, 2 ** 31 - 1), undefined, { signal }), options)
+      .catch(() => sleep(1_000));
+    await sleep(between(job.pause));
+  }
+}
+
+class Shop {}
+const modules = [
+  EtcdLockModule.forRoot({ hosts: ETCD, namespace: 'shop/', ttl: TTL }),
+  EtcdLockDashboardModule.forRoot({ authorize: () => true, allowRelease: true }),
+];
+Module({ imports: modules })(Shop);
+
+Logger.overrideLogger(['error', 'fatal']);
+const app = await NestFactory.create(Shop);
+await app.listen(0, '127.0.0.1');
+console.log(await app.getUrl());
+
+const locks = app.get(LockService);
+for (const job of [...(ROLES[ROLE] ?? []), ...EVERYWHERE]) {
+  for (let call = 0; call < (job.calls ?? 1); call++) void work(locks, job);
+}
