@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * A replica of an invented shop for the pictures of the dashboard: its locks, queues and losses are real, its work is a
- * pause. It prints its address. `ROLE` says what it does, `ETCD` where etcd is.
+ * pause. It prints the address of its dashboard. `ROLE` says what it does, `ETCD` where etcd is.
  */
 
 const { ETCD = '', ROLE = '' } = process.env;
@@ -67,7 +67,7 @@ const EVERYWHERE = [
 
 /** What only one or some of them do: for as long as they live. @type {{ [role: string]: Job[] }} */
 const ROLES = {
-  page: [forEver('shop/leader', 'LeaderElection')],
+  leader: [forEver('shop/leader', 'LeaderElection')],
   import: [forEver('import/catalogue', 'CatalogueImport.run', { file: 'autumn.csv' })],
   export: [forEver('export/orders', 'OrderExport.run', { month: '2026-10' })],
   standby: [
@@ -128,7 +128,7 @@ Module({ imports: modules })(Shop);
 Logger.overrideLogger(['error', 'fatal']);
 const app = await NestFactory.create(Shop);
 await app.listen(0, '127.0.0.1');
-console.log(await app.getUrl());
+console.log(`${await app.getUrl()}/locks`);
 
 const locks = app.get(LockService);
 for (const job of [...(ROLES[ROLE] ?? []), ...EVERYWHERE]) {

@@ -1,104 +1,64 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { findChromium, HOW_TO_GET_CHROMIUM } from './chromium.mjs';
-import { startEtcd } from './etcd.mjs';
+import { ofDashboard } from './screenshots-dashboard.mjs';
+import { ofSample } from './screenshots-sample.mjs';
 
 /**
  * Makes the pictures of pages in docs/img from applications that run: npm run screenshots. Names, sizes and what is done are
  * the same each time; process ids and times are those of the run.
  */
 
-/** @typedef {import('playwright-core').Page} Page */
+/**
+ * @typedef {import('playwright-core').Page} Page
+ * @typedef {import('playwright-core').Locator} Locator
+ * @typedef {(url: string, options?: import('playwright-core').BrowserContextOptions) => Promise<Page>} Open
+ * @typedef {(page: Page, name: string, parts?: Locator[]) => Promise<void>} Shoot
+ */
 
-const IMAGES = new URL('../docs/img/', import.meta.url);
-const SHOP = fileURLToPath(new URL('screenshots-shop.mjs', import.meta.url));
-/** Until the plot of waits and holds has something to show, in milliseconds. */
-const WARM_UP = 90_000;
-
+const FOLDER = new URL('../docs/img/', import.meta.url);
 const DESK = { width: 1_120, height: 900 };
-const PHONE = { width: 390, height: 844 };
-
-/** What is not to outlive this process. @type {Set<import('node:child_process').ChildProcess>} */
-const children = new Set();
-process.on('exit', () => {
-  for (const child of children) child.kill('SIGKILL');
-});
+/** Enough for small text, and not too much for a page of the documentation. */
+const SCALE = 1.5;
+/** Around the parts of a page that are shown alone, in pixels. */
+const MARGIN = 12;
 
 const found = findChromium();
 if (!found) throw new Error(HOW_TO_GET_CHROMIUM);
 const browser = await chromium.launch(found);
-await ofDashboard();
-await browser.close();
-
-/** A shop of four replicas. One of them is killed, so that there is a loss and somebody who takes over. */
-async function ofDashboard() {
-  const etcd = await startEtcd();
-  const [first, , third] = [
-    await startReplica('web-1', 'page', etcd.endpoint),
-    await startReplica('web-2', 'standby', etcd.endpoint),
-    await startReplica('jobs-1', 'export', etcd.endpoint),
-    await startReplica('jobs-2', 'import', etcd.endpoint),
-  ];
-  const url = `${first?.url}/locks`;
-  const desk = await open(url, DESK, 'light');
-  const dark = await open(url, DESK, 'dark');
-  const phone = await open(url, PHONE, 'light');
-  await sleep(WARM_UP);
-  third?.child.kill('SIGKILL');
-  await desk.getByText('session ended').first().waitFor({ timeout: 60_000 });
-  await sleep(4_000);
-  await shoot(desk, 'dashboard');
-  await shoot(dark, 'dashboard-dark');
-  await shoot(phone, 'dashboard-phone');
-  for (const { context } of [desk, dark, phone].map((page) => ({ context: page.context() }))) await context.close();
-  for (const child of children) child.kill('SIGKILL');
-  await etcd.stop();
+try {
+  await ofDashboard(open, shoot);
+  await ofSample(open, shoot);
+} finally {
+  await browser.close();
 }
 
-/**
- * A process of the shop, which believes to be on a machine of this name.
- * @param {string} host
- * @param {string} role
- * @param {string} endpoint
- */
-async function startReplica(host, role, endpoint) {
-  const rename = `import os from 'node:os'; import { syncBuiltinESMExports } from 'node:module';
-    os.hostname = () => '${host}'; syncBuiltinESMExports();`;
-  const child = spawn(process.execPath, ['--import', `data:text/javascript,${encodeURIComponent(rename)}`, SHOP], {
-    env: { ...process.env, ETCD: endpoint, ROLE: role, SEED: String(host.length * 1_000 + role.length) },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  children.add(child);
-  child.once('exit', () => children.delete(child));
-  const [line] = await once(child.stdout, 'data');
-  return { child, url: String(line).trim() };
-}
-
-/**
- * @param {string} url
- * @param {{ width: number, height: number }} viewport
- * @param {'light' | 'dark'} colorScheme
- */
-async function open(url, viewport, colorScheme) {
-  const context = await browser.newContext({
-    viewport,
-    colorScheme,
-    locale: 'en-GB',
-    timezoneId: 'UTC',
-    deviceScaleFactor: 1.5,
-  });
+/** @type {Open} */
+async function open(url, options) {
+  const where = { locale: 'en-GB', timezoneId: 'UTC', viewport: DESK, deviceScaleFactor: SCALE };
+  const context = await browser.newContext({ ...where, ...options });
   const page = await context.newPage();
   await page.goto(url);
   return page;
 }
 
 /**
- * @param {Page} page
- * @param {string} name
+ * What can be seen of the page, or these parts of it and what is between them.
+ * @type {Shoot}
  */
-async function shoot(page, name) {
-  await page.screenshot({ path: fileURLToPath(new URL(`${name}.png`, IMAGES)) });
+async function shoot(page, name, parts = []) {
+  const boxes = await Promise.all(parts.map((part) => part.boundingBox()));
+  /** @param {(box: { x: number, y: number, width: number, height: number }) => number} side */
+  const of = (side) => boxes.flatMap((box) => (box ? [side(box)] : []));
+  const [left, top] = [Math.min(...of(({ x }) => x)), Math.min(...of(({ y }) => y))];
+  const [right, bottom] = [Math.max(...of((box) => box.x + box.width)), Math.max(...of((box) => box.y + box.height))];
+  const clip = {
+    x: left - MARGIN,
+    y: top - MARGIN,
+    width: right - left + 2 * MARGIN,
+    height: bottom - top + 2 * MARGIN,
+  };
+  const path = fileURLToPath(new URL(`${name}.png`, FOLDER));
+  await page.screenshot({ path, animations: 'disabled', ...(boxes.length > 0 && { clip, fullPage: true }) });
+  console.log(`docs/img/${name}.png`);
 }
