@@ -9,10 +9,9 @@ import { startEtcd } from './etcd.mjs';
 const SHOP = fileURLToPath(new URL('screenshots-shop.mjs', import.meta.url));
 const PHONE = { width: 390, height: 844 };
 /** Until the plot of waits and holds has something to show, in milliseconds. */
-const WARM_UP = 100_000;
-/** For a lease to end, and for what comes after it to be seen, in milliseconds. */
+const WARM_UP = 20_000;
+/** For a lease to end, in milliseconds. */
 const PATIENCE = { timeout: 30_000 };
-const AFTER = 5_000;
 
 /** What is not to outlive this process. @type {Set<import('node:child_process').ChildProcess>} */
 const children = new Set();
@@ -38,10 +37,13 @@ export async function ofDashboard(open, shoot) {
   await sleep(WARM_UP);
   killed.child.kill('SIGKILL');
   await light.getByText('session ended').first().waitFor(PATIENCE);
-  await sleep(AFTER);
   await shoot(light, 'dashboard');
   await shoot(dark, 'dashboard-dark');
   await shoot(phone, 'dashboard-phone');
+  const busiest = light.locator('table.locks tbody').filter({ has: light.locator('.waiting strong') });
+  await light.getByRole('button', { name: 'Waiting' }).click();
+  await busiest.last().getByRole('button').first().click();
+  await shoot(light, 'dashboard-queue', [light.locator('tbody.open')]);
   for (const page of [light, dark, phone]) await page.context().close();
   await Promise.all([shown, ...others].map(({ end }) => end()));
   await etcd.stop();

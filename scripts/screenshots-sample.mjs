@@ -19,7 +19,7 @@ export async function ofSample(open, shoot) {
   const click = (/** @type {string} */ name) => page.getByRole('button', { name, exact: true }).click();
   const news = (/** @type {string} */ text) => page.locator('#news').getByText(text).waitFor(PATIENCE);
   const crowd = async () => await click('Crowd: 20 customers at once');
-  const crowdIsServed = async () => await news('of 20 customers have got a seat');
+  const crowdIsServed = async () => await news('of 20 customers have a ticket');
   await page.getByLabel('You are').fill('Ada');
 
   await page.getByRole('switch').uncheck();

@@ -28,41 +28,19 @@ const between = ([least, most]) => Math.round(least + random() * (most - least))
  * @property {() => import('nestjs-etcd-lock').LockOptions} [more]
  */
 
-const metadata = () => ({
+const customer = () => ({
   metadata: { customer: ['Ada', 'Grace', 'Edsger', 'Barbara', 'Tony'][between([0, 4])] ?? '' },
 });
 
-/** What every replica does. @type {Job[]} */
+/** What every replica does, slowly enough to be read. @type {Job[]} */
 const EVERYWHERE = [
-  {
-    names: ['stock/shoes', 'stock/hats'],
-    handler: 'StockService.reserve',
-    hold: [150, 700],
-    pause: [50, 300],
+  job('StockService.reserve', ['stock/shoes', 'stock/hats'], [2_000, 5_000], [2_000, 6_000], {
     calls: 2,
-    more: metadata,
-  },
-  {
-    names: range('invoice/', 4711, 6),
-    handler: 'BillingService.charge',
-    hold: [300, 1_500],
-    pause: [400, 2_500],
-    more: metadata,
-  },
-  {
-    names: ['mail/outbox'],
-    handler: 'Mailer.flush',
-    hold: [800, 2_500],
-    pause: [100, 900],
-    more: () => ({ limit: 2 }),
-  },
-  {
-    names: ['prices'],
-    handler: 'PriceList.read',
-    hold: [4_000, 9_000],
-    pause: [200, 900],
-    more: () => ({ mode: 'shared' }),
-  },
+    more: customer,
+  }),
+  job('Billing.charge', range('invoice/', 4711, 6), [1_000, 4_000], [4_000, 12_000], { more: customer }),
+  job('Mailer.flush', ['mail/outbox'], [3_000, 8_000], [2_000, 6_000], { more: () => ({ limit: 2 }) }),
+  job('PriceList.read', ['prices'], [8_000, 20_000], [1_000, 4_000], { more: () => ({ mode: 'shared' }) }),
 ];
 
 /** What only one or some of them do: for as long as they live. @type {{ [role: string]: Job[] }} */
@@ -75,6 +53,18 @@ const ROLES = {
     forEver('export/orders', 'OrderExport.run', { month: '2026-10' }),
   ],
 };
+
+/**
+ * @param {string} handler
+ * @param {string[]} names
+ * @param {Job['hold']} hold
+ * @param {Job['pause']} pause
+ * @param {Pick<Job, 'calls' | 'more'>} more
+ * @returns {Job}
+ */
+function job(handler, names, hold, pause, more) {
+  return { handler, names, hold, pause, ...more };
+}
 
 /**
  * @param {string} name

@@ -17,9 +17,9 @@ import { ofSample } from './screenshots-sample.mjs';
  */
 
 const FOLDER = new URL('../docs/img/', import.meta.url);
-const DESK = { width: 1_120, height: 900 };
+const DESK = { width: 1_240, height: 860 };
 /** Enough for small text, and not too much for a page of the documentation. */
-const SCALE = 1.5;
+const SCALE = 1.2;
 /** Around the parts of a page that are shown alone, in pixels. */
 const MARGIN = 12;
 
