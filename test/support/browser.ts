@@ -23,9 +23,10 @@ export function useBrowser(): (url: string, options?: BrowserContextOptions) => 
   });
   afterAll(async () => await (await running())?.close());
   return async (url, options) => {
-    // One that has crashed fails the test that it was in, and not those after it.
-    if (!(await running())) launched = launch();
-    const context = await (await launched!).newContext(options);
+    // One that has crashed fails the test that it was in, and not those after it. Those who open pages at the same time
+    // come one after the other here, so that it is launched once.
+    launched = running().then((browser) => browser ?? launch());
+    const context = await (await launched).newContext(options);
     context.setDefaultTimeout(PATIENCE);
     const page = await context.newPage();
     await page.goto(url);
