@@ -19,15 +19,17 @@ export function byId(id) {
 }
 
 /**
- * Replaces what is in an element, if it is not the same already: what nobody has changed keeps the focus and is not read
- * out again.
+ * Replaces those children of an element that are not the same already: what nobody has changed keeps the focus.
  * @param {HTMLElement} element
  * @param {Node[]} children
  */
 export function fill(element, children) {
-  const is = element.childNodes;
-  const isSame = is.length === children.length && children.every((child, i) => child.isEqualNode(is[i] ?? null));
-  if (!isSame) element.replaceChildren(...children);
+  for (const [place, child] of children.entries()) {
+    const is = element.childNodes[place];
+    if (!is) element.append(child);
+    else if (!is.isEqualNode(child)) is.replaceWith(child);
+  }
+  while (element.childNodes.length > children.length) element.lastChild?.remove();
 }
 
 /** @param {number} ms */

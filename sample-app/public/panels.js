@@ -24,11 +24,7 @@ const seenAt = new Map();
  */
 export function showAll(view, replicas) {
   showQueue(view, replicas);
-  showReplicas(view, replicas);
-  fill(
-    byId('story'),
-    view.incidents.length > 0 ? view.incidents.map((incident) => story(incident, view)) : [nothing()],
-  );
+  showStory(view);
   showNights(view, replicas);
 }
 
@@ -95,10 +91,11 @@ function verdict(bookings) {
 }
 
 /**
- * @param {VenueView} view
  * @param {Replicas} replicas
+ * @param {VenueView} [view] as far as there is something to see
  */
-function showReplicas({ leader, announcement }, replicas) {
+export function showReplicas(replicas, view) {
+  const { leader, announcement } = view ?? {};
   const rows = replicas.all.map(({ pid, number, url, state }) => {
     const link = h('a.dim', new URL(url).host);
     link.setAttribute('href', url + location.pathname);
@@ -112,10 +109,17 @@ function showReplicas({ leader, announcement }, replicas) {
     );
   });
   fill(byId('replicas'), rows);
+  if (!announcement) return;
   byId('announcement').textContent =
-    announcement &&
     `The leader announces the sales: ${announcement.sold} seats in ${announcement.venues} ` +
-      `${announcement.venues === 1 ? 'venue' : 'venues'}, said process ${announcement.pid} at ${clock(announcement.at)}.`;
+    `${announcement.venues === 1 ? 'venue' : 'venues'}, said process ${announcement.pid} at ${clock(announcement.at)}.`;
+}
+
+/** @param {VenueView} view */
+function showStory(view) {
+  const items = view.incidents.map((incident) => story(incident, view));
+  fill(byId('story'), items.length > 0 ? items : [h('li.dim', 'Nothing out of the ordinary yet.')]);
+  byId('incident').textContent = view.incidents[0]?.story ?? '';
 }
 
 /**
@@ -134,10 +138,6 @@ function story({ id, at, pid, what, story: text }, { bookings, holder }) {
     item.append(h('strong', `Nobody has taken over for ${waited} now.`));
   }
   return item;
-}
-
-function nothing() {
-  return h('li.dim', 'Nothing out of the ordinary yet.');
 }
 
 /** @param {Night} a @param {Night} b */

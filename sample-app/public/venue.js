@@ -1,5 +1,5 @@
 import { byId, fill, h } from './dom.js';
-import { showAll } from './panels.js';
+import { showAll, showReplicas } from './panels.js';
 import { Replicas } from './replicas.js';
 import { SeatMap } from './seats.js';
 import { anyName, crowd, killHolder, staleWriter } from './staged.js';
@@ -48,7 +48,8 @@ function show() {
   const banner = byId('problem');
   banner.hidden = !problem;
   fill(banner, problem ? [h('span', problem)] : []);
-  if (!view || 'problem' in view) return;
+  if (!view || 'problem' in view) return showReplicas(replicas);
+  showReplicas(replicas, view);
   const { seats, sold, oversold } = view.report;
   fill(byId('summary'), [
     h('span', h('b', String(sold)), ` of ${seats} sold`),

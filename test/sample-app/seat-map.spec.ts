@@ -93,6 +93,16 @@ describe.skipIf(NO_BROWSER)('the seat map', () => {
     }
   });
 
+  test('opens a venue that nobody has opened', async () => {
+    const page = await open(served.urls[1]!.page.replace('arena', 'caf%C3%A9'));
+    await page.getByRole('alert').getByText('Nobody has opened this venue yet').waitFor();
+    expect(await page.title()).toBe('café');
+    await page.locator('.state.alive').nth(1).waitFor({ state: 'attached' });
+    await page.getByRole('button', { name: 'Start over' }).click();
+    await seat(page, 'seat 60, free').waitFor();
+    await expect.poll(() => page.getByRole('alert').count()).toBe(0);
+  });
+
   test('can be used by everybody, in light, in dark, and on a phone', async () => {
     const page = await pageOf(0);
     await page.getByRole('switch', { name: 'Lock' }).uncheck();
