@@ -39,7 +39,7 @@ export async function ofSample(open, shoot) {
   }
   await crowd();
   await page.locator('.served li').nth(4).waitFor(PATIENCE);
-  await shoot(page, 'sample-queue', [page.locator('header'), page.locator('main > section').nth(1)]);
+  await shoot(page, 'sample-queue', [page.locator('header'), page.locator('.seats'), page.locator('.lock')]);
   await crowdIsServed();
 
   await click('Stale writer');
@@ -47,16 +47,9 @@ export async function ofSample(open, shoot) {
   await click('Kill the holder');
   await page.getByText('took over after').waitFor(PATIENCE);
   await shoot(page, 'sample-story', [page.locator('.story')]);
-  await page.locator('#nights li').nth(5).waitFor(PATIENCE);
+  await page.locator('#nights li').nth(1).waitFor(PATIENCE);
   await page.locator('#replicas').getByText('alive').nth(2).waitFor(PATIENCE);
-  await shoot(
-    page,
-    'sample-nightly',
-    await page
-      .locator('main > section')
-      .filter({ has: page.locator('#replicas, #nights') })
-      .all(),
-  );
+  await shoot(page, 'sample-nightly', [page.locator('.replicas'), page.locator('.nightly')]);
   await page.context().close();
   await sample.stop();
 }

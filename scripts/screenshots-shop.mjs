@@ -34,23 +34,23 @@ const customer = () => ({
 
 /** What every replica does, slowly enough to be read. @type {Job[]} */
 const EVERYWHERE = [
-  job('StockService.reserve', ['stock/shoes', 'stock/hats'], [2_000, 5_000], [2_000, 6_000], {
+  job('Stock.reserve', ['stock/shoes', 'stock/hats'], [2_000, 5_000], [2_000, 6_000], {
     calls: 2,
     more: customer,
   }),
   job('Billing.charge', range('invoice/', 4711, 6), [1_000, 4_000], [4_000, 12_000], { more: customer }),
   job('Mailer.flush', ['mail/outbox'], [3_000, 8_000], [2_000, 6_000], { more: () => ({ limit: 2 }) }),
-  job('PriceList.read', ['prices'], [8_000, 20_000], [1_000, 4_000], { more: () => ({ mode: 'shared' }) }),
+  job('Prices.read', ['prices'], [8_000, 20_000], [1_000, 4_000], { more: () => ({ mode: 'shared' }) }),
 ];
 
 /** What only one or some of them do: for as long as they live. @type {{ [role: string]: Job[] }} */
 const ROLES = {
   leader: [forEver('shop/leader', 'LeaderElection')],
-  import: [forEver('import/catalogue', 'CatalogueImport.run', { file: 'autumn.csv' })],
-  export: [forEver('export/orders', 'OrderExport.run', { month: '2026-10' })],
+  import: [forEver('import/catalogue', 'Catalogue.import', { file: 'autumn.csv' })],
+  export: [forEver('export/orders', 'Orders.export', { month: '2026-10' })],
   standby: [
     forEver('shop/leader', 'LeaderElection'),
-    forEver('export/orders', 'OrderExport.run', { month: '2026-10' }),
+    forEver('export/orders', 'Orders.export', { month: '2026-10' }),
   ],
 };
 

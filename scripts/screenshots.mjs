@@ -17,7 +17,7 @@ import { ofSample } from './screenshots-sample.mjs';
  */
 
 const FOLDER = new URL('../docs/img/', import.meta.url);
-const DESK = { width: 1_240, height: 860 };
+const DESK = { width: 1_240, height: 820 };
 /** Enough for small text, and not too much for a page of the documentation. */
 const SCALE = 1.2;
 /** Around the parts of a page that are shown alone, in pixels. */
@@ -47,6 +47,8 @@ async function open(url, options) {
  * @type {Shoot}
  */
 async function shoot(page, name, parts = []) {
+  // What follows is as seen from the top.
+  await page.evaluate('scrollTo(0, 0)');
   const boxes = await Promise.all(parts.map((part) => part.boundingBox()));
   /** @param {(box: { x: number, y: number, width: number, height: number }) => number} side */
   const of = (side) => boxes.flatMap((box) => (box ? [side(box)] : []));

@@ -72,7 +72,7 @@ export class Plot {
       },
       axes: [
         { ...axis, grid: { show: false }, size: 26, incrs: [60, 120, 300], values: (_, times) => times.map(minute) },
-        { ...axis, grid, filter: powers, size: 54, values: (_, values) => values.map(label) },
+        { ...axis, grid, filter: powers, size: 72, values: (_, values) => values.map(label) },
       ],
       series: [{}, series('wait'), series('wait', [4, 4]), series('hold'), series('hold', [4, 4])],
     };
