@@ -4,6 +4,7 @@ import { serve } from './demo-serve.mjs';
 
 /** For a crowd to be served, or for a process that stands still, in milliseconds. */
 const PATIENCE = { timeout: 60_000 };
+const NARROW = { width: 640, height: 900 };
 
 /**
  * @param {import('./screenshots.mjs').Open} open
@@ -46,6 +47,8 @@ export async function ofSample(open, shoot) {
   await news('The late write was answered with 409');
   await click('Kill the holder');
   await page.getByText('took over after').waitFor(PATIENCE);
+  // Where the page is narrow, the rest of it is one below the other.
+  await page.setViewportSize(NARROW);
   await shoot(page, 'sample-story', [page.locator('.story')]);
   await page.locator('#nights li').nth(1).waitFor(PATIENCE);
   await page.locator('#replicas').getByText('alive').nth(2).waitFor(PATIENCE);

@@ -48,10 +48,7 @@ const ROLES = {
   leader: [forEver('shop/leader', 'LeaderElection')],
   import: [forEver('import/catalogue', 'Catalogue.import', { file: 'autumn.csv' })],
   export: [forEver('export/orders', 'Orders.export', { month: '2026-10' })],
-  standby: [
-    forEver('shop/leader', 'LeaderElection'),
-    forEver('export/orders', 'Orders.export', { month: '2026-10' }),
-  ],
+  standby: [forEver('shop/leader', 'LeaderElection'), forEver('export/orders', 'Orders.export', { month: '2026-10' })],
 };
 
 /**
