@@ -31,6 +31,8 @@ const PATIENCE = 3_000;
  */
 export async function serve({ ports, onDeath, onNews = () => {}, env = {}, away = AWAY }) {
   const folder = mkdtempSync(join(tmpdir(), 'nestjs-etcd-lock-serve-'));
+  const clear = () => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', clear);
   const given = env.ETCD_ENDPOINTS ?? givenEndpoints()?.join(',');
   const etcd = given ? undefined : await startEtcd();
   const listen = ports ?? (await Promise.all(PORTS.map(portLike)));
@@ -82,7 +84,8 @@ export async function serve({ ports, onDeath, onNews = () => {}, env = {}, away 
     await Promise.all(apps.map((app) => app.end('SIGTERM')));
     clearTimeout(late);
     await etcd?.stop();
-    rmSync(folder, { recursive: true, force: true });
+    process.off('exit', clear);
+    clear();
   };
   try {
     await Promise.all(listen.map((_, number) => start(number)));
