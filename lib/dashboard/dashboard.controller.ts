@@ -6,7 +6,7 @@ import { DASHBOARD, type Dashboard } from './dashboard.js';
 import { DashboardGuard } from './dashboard.guard.js';
 import { EventPage } from './event-page.js';
 import type { AssetName } from './page-files.js';
-import { nameIn } from './release-request.js';
+import { bodyOf } from './release-request.js';
 import { LockError, messageFor } from '../lock.errors.js';
 import { problemOfName } from '../lock.names.js';
 import { rawResponse, type Request } from './exchange.js';
@@ -68,11 +68,13 @@ export function controllerAt(path: string): Type {
       if (!comesFromPage(request.headers)) {
         return refuse(403, 'The request does not come from the page of the dashboard. Reload it, and try again.');
       }
-      const name = await nameIn(request);
+      const { name, revision } = await bodyOf(request);
       const problem = problemOfName(name);
       if (problem) return refuse(400, `The name of a lock ${problem}.`);
       try {
-        this.#answers.json(response, 200, { released: await dashboard.release(name as string) });
+        const released = await dashboard.release({ name: name as string, revision: String(revision) });
+        if (released === undefined) return refuse(409, 'Somebody else has the lock by now. Look again.');
+        this.#answers.json(response, 200, { released });
       } catch (error) {
         if (!(error instanceof LockError)) throw error;
         refuse(error.status, messageFor(error));

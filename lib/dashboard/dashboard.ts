@@ -6,6 +6,7 @@ import { feedOf, type Feed } from './feed/feed.js';
 import { getLockServiceToken } from '../lock.tokens.js';
 import { checkOptions, type EtcdLockDashboardOptions } from './dashboard.options.js';
 import { PageFiles } from './page-files.js';
+import type { ReleaseRequest } from './protocol.js';
 
 /** Nest prints it when somebody imports the class of the module alone. */
 export const DASHBOARD = Symbol('dashboard of EtcdLockDashboardModule; import it with forRoot() or forRootAsync()');
@@ -50,8 +51,14 @@ export class Dashboard {
     this.#files = new PageFiles();
   }
 
-  /** Takes a lock away from those who have it. Rejects as the lock service does. */
-  async release(name: string): Promise<number> {
+  /**
+   * Takes a lock away from those who have it; undefined if the first of them is not the one who was meant. Rejects as the
+   * lock service does.
+   */
+  async release({ name, revision }: ReleaseRequest): Promise<number | undefined> {
+    const [holder] = (await this.service.inspect(name)).holders;
+    if (!holder) return 0;
+    if (String(holder.revision) !== revision) return undefined;
     this.feed.forced(name);
     const released = await this.service.forceRelease(name);
     this.#logger.warn(

@@ -44,6 +44,13 @@ export interface PulseMessage {
   sample: Sample;
 }
 
+/** What the page asks for when somebody takes a lock away. */
+export interface ReleaseRequest {
+  name: string;
+  /** Of the first of those who were shown to have it. If that is another one by now, nothing is done. */
+  revision: string;
+}
+
 export interface LockView {
   name: string;
   /** The first {@link SHOWN} of those who have it. */

@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { rawRequest, type Request } from './exchange.js';
+import type { ReleaseRequest } from './protocol.js';
 
 /** A request is not longer than this, in bytes: the longest name, escaped. */
 const LONGEST = 16_384;
 
-/** The `name` in the body of a request, whatever it is; also where the application parses no bodies. */
-export async function nameIn(request: Request): Promise<unknown> {
-  const body = request.body ?? (await parsed(rawRequest(request)));
-  return (Object(body) as { name?: unknown }).name;
+/** What is in the body of a request, whatever it is; also where the application parses no bodies. */
+export async function bodyOf(request: Request): Promise<{ [Field in keyof ReleaseRequest]?: unknown }> {
+  return Object(request.body ?? (await parsed(rawRequest(request)))) as object;
 }
 
 async function parsed(stream: IncomingMessage): Promise<unknown> {

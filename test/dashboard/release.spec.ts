@@ -51,7 +51,9 @@ describe.each(PLATFORMS)('on %s', (platform) => {
     const [, token] = /<meta name="csrf-token" content="([^"]*)"/.exec(await page.text()) ?? [];
     return { cookies: page.headers.getSetCookie(), token };
   };
-  const post = async (url: string, headers: Record<string, string>, body = '{"name":"a"}') => {
+  /** By default about the lock "a", and whoever has it. */
+  const post = async (url: string, headers: Record<string, string>, given?: string) => {
+    const body = given ?? JSON.stringify({ name: 'a', revision: String((await own.inspect('a')).holders[0]?.revision) });
     const all = { connection: 'close', 'content-type': 'application/json', ...headers };
     const answer = await fetch(`${url}/release`, { method: 'POST', headers: all, body });
     return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
@@ -85,6 +87,21 @@ describe.each(PLATFORMS)('on %s', (platform) => {
     ]);
     await (await next).release();
     expect(await post(url, await credentials(url))).toEqual({ status: 200, body: { released: 0 } });
+  });
+
+  test('who has got the lock since the page was looked at keeps it', async () => {
+    const url = await serve({ allowRelease: true });
+    const lock = await other.acquire('a');
+    const next = own.acquire('a');
+    await lock.release();
+    await next;
+    const good = await credentials(url);
+    for (const revision of [String(lock.revision), '', undefined]) {
+      const answer = await post(url, good, JSON.stringify({ name: 'a', revision }));
+      expect(answer).toMatchObject({ status: 409, body: { message: /Somebody else has the lock/ } });
+    }
+    expect((await next).held).toBe(true);
+    await (await next).release();
   });
 
   test('a request that does not come from the page releases nothing', async () => {
@@ -163,7 +180,7 @@ describe.each(PLATFORMS)('on %s', (platform) => {
       expect(JSON.stringify(answer.body)).not.toContain('.ts:');
     }
     await own.close();
-    expect(await post(url, good)).toEqual({
+    expect(await post(url, good, '{"name":"a","revision":"1"}')).toEqual({
       status: 503,
       body: { statusCode: 503, message: 'Service Unavailable', error: 'Service Unavailable' },
     });

@@ -20,7 +20,7 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
   const { store, base } = useContext(Page);
   const lock = useStore(({ locks }) => locks.get(name));
   // The answer is about those who had it when it was asked for.
-  const asked = useRef(holdersOf(store.state.locks.get(name)));
+  const asked = useRef(store.state.locks.get(name));
   const dialog = useRef<HTMLDialogElement>(null);
   const [problem, setProblem] = useState('');
   const [isBusy, setBusy] = useState(false);
@@ -30,7 +30,8 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
   const confirm = async (): Promise<void> => {
     setBusy(true);
     try {
-      const released = await release(base, name);
+      const revision = asked.current?.holders[0]?.revision ?? '';
+      const released = await release(base, { name, revision });
       tell(
         released > 0
           ? `“${plain(name)}” was taken away from ${counted(released, 'holder')}.`
@@ -43,7 +44,7 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
     }
   };
 
-  const isOther = !lock || holdersOf(lock) !== asked.current;
+  const isOther = !lock || holdersOf(lock) !== holdersOf(asked.current);
   return (
     <dialog ref={dialog} aria-labelledby="release" aria-describedby="release-what" onClose={close}>
       <h2 id="release">
