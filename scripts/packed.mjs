@@ -32,6 +32,7 @@ const STEPS = {
     ['the command', command],
     ['tsc, with all declarations checked', (app) => run(app, 'tsc', ['-p', '.'])],
     ['an ES module over HTTP', (app) => run(app, 'node', ['dist/main.js'])],
+    ['the dashboard and its page', (app) => run(app, 'node', ['dist/dashboard.js'])],
     [
       'the lines of the source in a stack, and the name of a peer that is missing',
       (app) => run(app, 'node', ['--enable-source-maps', 'dist/errors.js']),
@@ -45,6 +46,7 @@ const STEPS = {
       (app) => run(app, 'tsc', ['-p', '.', '--module', 'nodenext']),
     ],
     ['require() over HTTP', (app) => run(app, 'node', ['dist/main.js'])],
+    ['the dashboard and its page', (app) => run(app, 'node', ['dist/dashboard.js'])],
     ['the entries with optional peers', (app) => run(app, 'node', ['dist/observed.js'])],
     ['a Node that cannot require ES modules says so', noRequire],
     ['jest', (app) => run(app, 'jest', [])],
