@@ -121,9 +121,12 @@ function frame(text, names, legend) {
 
 /** @param {number} [fontSize] */
 function valueLabel(fontSize = 12) {
-  /** @param {{ value: number }} bar */
-  const formatter = ({ value }) => value.toLocaleString('en-US');
-  return { show: true, position: 'right', color: TEXT, fontSize, formatter };
+  return { show: true, position: 'right', color: TEXT, fontSize, formatter: valueOf };
+}
+
+/** @param {{ value: number }} bar */
+function valueOf({ value }) {
+  return value.toLocaleString('en-US');
 }
 
 /** @param {string} peer */

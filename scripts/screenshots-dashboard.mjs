@@ -7,9 +7,11 @@ import { startEtcd } from './etcd.mjs';
 /** The pictures of the dashboard: of a shop of four replicas, one of which is killed. */
 
 const SHOP = fileURLToPath(new URL('screenshots-shop.mjs', import.meta.url));
+/** High enough for the history, and small enough for a README. */
+const DESK = { viewport: { width: 1_240, height: 960 }, deviceScaleFactor: 1 };
 const PHONE = { width: 390, height: 844 };
 /** Until the plot of waits and holds has something to show, in milliseconds. */
-const WARM_UP = 20_000;
+const WARM_UP = 110_000;
 /** For a lease to end, in milliseconds. */
 const PATIENCE = { timeout: 30_000 };
 
@@ -31,18 +33,18 @@ export async function ofDashboard(open, shoot) {
     await startReplica('web-2', 'standby', etcd.endpoint),
     await startReplica('jobs-2', 'import', etcd.endpoint),
   ];
-  const light = await open(shown.page, { colorScheme: 'light' });
-  const dark = await open(shown.page, { colorScheme: 'dark' });
-  const phone = await open(shown.page, { colorScheme: 'light', viewport: PHONE });
+  const light = await open(shown.page, { colorScheme: 'light', ...DESK });
+  const dark = await open(shown.page, { colorScheme: 'dark', ...DESK });
+  const phone = await open(shown.page, { colorScheme: 'light', viewport: PHONE, deviceScaleFactor: 1.5 });
   await sleep(WARM_UP);
   killed.child.kill('SIGKILL');
   await light.getByText('session ended').first().waitFor(PATIENCE);
   await shoot(light, 'dashboard');
   await shoot(dark, 'dashboard-dark');
   await shoot(phone, 'dashboard-phone');
-  const busiest = light.locator('table.locks tbody').filter({ has: light.locator('.waiting strong') });
-  await light.getByRole('button', { name: 'Waiting' }).click();
-  await busiest.last().getByRole('button').first().click();
+  // Alone, because others may come and go above it.
+  await light.getByRole('searchbox').fill('stock/shoes');
+  await light.getByRole('button', { name: 'stock/shoes' }).click();
   await shoot(light, 'dashboard-queue', [light.locator('tbody.open')]);
   for (const page of [light, dark, phone]) await page.context().close();
   await Promise.all([shown, ...others].map(({ end }) => end()));

@@ -8,7 +8,7 @@ export function HeldFor({ holders }: { holders: readonly HolderView[] }) {
   if (at === undefined || holders.some(({ grantedAt }) => grantedAt === at)) return <Since at={at} />;
   return (
     <span title="At most this: it is known when the lock was asked for, and not when it was granted.">
-      <span aria-hidden="true">≤ </span>
+      <span aria-hidden="true">{'≤\u00a0'}</span>
       <span class="visually-hidden">at most </span>
       <Since at={at} />
     </span>
