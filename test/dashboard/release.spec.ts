@@ -53,7 +53,8 @@ describe.each(PLATFORMS)('on %s', (platform) => {
   };
   /** By default about the lock "a", and whoever has it. */
   const post = async (url: string, headers: Record<string, string>, given?: string) => {
-    const body = given ?? JSON.stringify({ name: 'a', revision: String((await own.inspect('a')).holders[0]?.revision) });
+    const body =
+      given ?? JSON.stringify({ name: 'a', revision: String((await own.inspect('a')).holders[0]?.revision) });
     const all = { connection: 'close', 'content-type': 'application/json', ...headers };
     const answer = await fetch(`${url}/release`, { method: 'POST', headers: all, body });
     return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };

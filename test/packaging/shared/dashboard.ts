@@ -23,9 +23,11 @@ async function main(): Promise<void> {
   const page = await fetch(`${url}/locks`);
   assert.equal(page.status, 200);
   assert.match(page.headers.get('content-security-policy') ?? '', /default-src 'none'/);
-  const files = [...(await page.text()).matchAll(/(?:src|href)="\.\/(locks\/[\w.]+)"/g)].map(([, file]) => file);
-  assert.deepEqual(files.sort(), ['locks/page.css', 'locks/page.js', 'locks/page.svg']);
-  for (const file of files) assert.equal((await fetch(`${url}/${file}`)).status, 200, file);
+  const html = await page.text();
+  for (const file of ['page.css', 'page.js', 'page.svg']) {
+    assert.ok(html.includes(`="./locks/${file}"`), `the page refers to ${file}`);
+    assert.equal((await fetch(`${url}/locks/${file}`)).status, 200);
+  }
 
   await app.close();
   await etcd.close();
