@@ -71,7 +71,7 @@ test.skipIf(NO_BROWSER)('everything can be done by keyboard, and is the same aft
   await page.reload();
   await expect.poll(names).toEqual(['seat:10', 'seat:9']);
   expect(await page.getByRole('searchbox').inputValue()).toBe('seat');
-  expect(await rowOf(page, 'seat:9').locator('.lock-details').isVisible()).toBe(true);
+  await rowOf(page, 'seat:9').locator('.lock-details').waitFor();
 
   await tabTo(page, 'Take the lock away …');
   await page.keyboard.press('Enter');
