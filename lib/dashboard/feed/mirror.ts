@@ -50,7 +50,7 @@ export class Mirror {
     this.#sessions = new Set();
     for (const kv of kvs) {
       if (kv.key.startsWith(this.#guards)) this.#sessions.add(kv.key.slice(this.#guards.length));
-      const queue = this.#queueOf(kv.key);
+      const queue = this.#queueOf(kv.key, true);
       if (!queue) continue;
       const keys = found.get(queue);
       if (keys) keys.push(kv);
@@ -78,7 +78,8 @@ export class Mirror {
     const now = this.now();
     for (const event of events) {
       if (event.key.startsWith(this.#guards)) this.#noteSession(event, over);
-      const queue = this.#queueOf(event.key);
+      // What is deleted may never have been seen.
+      const queue = this.#queueOf(event.key, event.type === 'put');
       if (queue && (event.type === 'put' ? queue.put(event, now) : queue.delete(event))) touched.add(queue);
     }
     for (const queue of touched) this.#settle(queue, over, now);
@@ -98,11 +99,12 @@ export class Mirror {
     this.listener.changed(queue);
   }
 
-  #queueOf(key: string): MirroredQueue | undefined {
+  /** The queue in which a key lies, which begins with it if it `isThere`. */
+  #queueOf(key: string, isThere: boolean): MirroredQueue | undefined {
     const lock = lockOf(key, this.namespace);
     if (!lock) return undefined;
     let queue = this.#queues.get(lock.name);
-    if (!queue) this.#queues.set(lock.name, (queue = new MirroredQueue(lock.name, lock.keyPrefix)));
+    if (!queue && isThere) this.#queues.set(lock.name, (queue = new MirroredQueue(lock.name, lock.keyPrefix)));
     return queue;
   }
 }
