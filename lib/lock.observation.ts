@@ -91,7 +91,7 @@ export class Observation {
     const { handler } = given;
     const template = given[TEMPLATE] ?? handler ?? BY_HAND;
     const places = [keyPrefix].flat();
-    const names = [...new Set([name].flat())];
+    const names = typeof name === 'string' ? [name] : [...new Set(name)];
     const first = (find: (each: string) => Participant | undefined) => places.map(find).find((found) => found);
     const holder = () => first((each) => this.queue.holderOf(each));
     const followers: CallObserver[] = [];
