@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { isGone } from './exchange.js';
 import type { Feed, Page } from './feed/feed.js';
 import { HEADERS } from './headers.js';
 
@@ -24,6 +25,8 @@ export class EventPage implements Page {
 
   open(): void {
     const { response, feed } = this;
+    // It may have left while it was asked whether it may come.
+    if (isGone(response)) return;
     // A connection that is kept for another request would keep the server from closing.
     if (response.req.httpVersionMajor === 1) response.shouldKeepAlive = false;
     for (const [name, value] of HEADERS) response.setHeader(name, value);
@@ -44,7 +47,10 @@ export class EventPage implements Page {
   }
 
   state(text: string): void {
-    this.#hasMissed = !this.#write(text);
+    // Who has not taken all of what was before gets it after that, and not twice.
+    this.#hasMissed = this.#isWaiting;
+    if (this.#isWaiting) return;
+    this.#write(text);
     this.#limit = this.response.writableLength + LAG;
   }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
@@ -49,17 +50,16 @@ beforeEach(async () => {
 });
 
 /** A page, and all that was written to it. */
-function open() {
-  const response = Object.assign(new PassThrough(), {
-    req: { httpVersionMajor: 1 },
-    setHeader() {},
-    writeHead() {},
-  });
+function open(response = connection()) {
   let text = '';
   response.on('data', (chunk) => (text += String(chunk)));
   const page = new EventPage(feedOf(locks), response as unknown as ServerResponse, false);
   page.open();
   return { response, text: () => text, leave: () => response.destroy() };
+}
+
+function connection() {
+  return Object.assign(new PassThrough(), { req: { httpVersionMajor: 1 }, setHeader() {}, writeHead() {} });
 }
 
 test('a minute after the last page has gone nobody looks any more, and calls are not followed', async () => {
@@ -87,6 +87,18 @@ test('a minute after the last page has gone nobody looks any more, and calls are
   third.leave();
 });
 
+test('nobody looks for a page that has left while it was asked whether it may look', async () => {
+  const { observation } = internalsOf(locks);
+  const gone = connection();
+  gone.destroy();
+  await once(gone, 'close');
+  open(gone);
+  // The one of HTTP/2 does not tell it by itself.
+  open(Object.assign(connection(), { stream: gone }));
+  await clock.advance(61_000);
+  expect([counter.watches, observation!.roundTrips.listener]).toEqual([1, undefined]);
+});
+
 test('a page has to come again after 15 minutes, and hears once a second until then', async () => {
   const page = open();
   await clock.advance(899_000);
@@ -109,4 +121,23 @@ test('what an event did not tell is seen when all is read again', async () => {
   await clock.advance(31_000);
   expect(page.text()).toContain('"gone":["unseen"]');
   page.leave();
+});
+
+test('a page that takes nothing is not sent everything again and again', async () => {
+  const response = connection();
+  response.pause();
+  const page = new EventPage(feedOf(locks), response as unknown as ServerResponse, false);
+  page.open();
+  await clock.advance(1_000);
+  page.state('x'.repeat(1_000_000));
+  const waiting = response.writableLength;
+  for (let i = 0; i < 5; i++) page.state('y'.repeat(1_000_000));
+  expect(response.writableLength).toBe(waiting);
+  let text = '';
+  response.on('data', (chunk) => (text += String(chunk))).resume();
+  await once(response, 'drain');
+  await clock.advance(1_000);
+  expect(text.split('event: state')).toHaveLength(3);
+  expect(text.includes('yy')).toBe(false);
+  page.end();
 });
