@@ -6,6 +6,8 @@ import { PortWrapper } from '../../lib/core/port-wrapper.js';
 import type { WatchListener, WatchStream } from '../../lib/core/port.js';
 import { EventPage } from '../../lib/dashboard/event-page.js';
 import { feedOf } from '../../lib/dashboard/feed/feed.js';
+import { OwnLocks } from '../../lib/dashboard/feed/own-locks.js';
+import { sourceOf } from '../../lib/dashboard/feed/source.js';
 import { LockService } from '../../lib/index.js';
 import { internalsOf } from '../../lib/lock.internals.js';
 import { MemoryEtcd } from '../../lib/testing/memory-etcd.js';
@@ -97,6 +99,22 @@ test('nobody looks for a page that has left while it was asked whether it may lo
   open(Object.assign(connection(), { stream: gone }));
   await clock.advance(61_000);
   expect([counter.watches, observation!.roundTrips.listener]).toEqual([1, undefined]);
+});
+
+test('locks that are held on are not followed any more', async () => {
+  const heard: string[] = [];
+  const early = await locks.acquire('early');
+  const own = new OwnLocks(sourceOf(internalsOf(locks))!, {
+    changed: (names) => heard.push(`changed ${names}`),
+    granted: (names) => heard.push(`granted ${names}`),
+    ended: (names) => heard.push(`ended ${names}`),
+  });
+  const late = await locks.acquire('late');
+  expect(heard).toEqual(['granted late']);
+  own.stop();
+  const another = await locks.acquire('another');
+  await Promise.all([early, late, another].map((lock) => lock.release()));
+  expect(heard).toEqual(['granted late']);
 });
 
 test('a page has to come again after 15 minutes, and hears once a second until then', async () => {

@@ -23,18 +23,28 @@ export class OwnLocks implements LockObserver {
   readonly #early = new WeakSet<Ticket>();
   /** All sessions of this process, by their leases in hex. */
   readonly #leases = new Set<string>();
+  readonly #stops: (() => void)[] = [];
+  #listener: OwnListener | undefined;
 
   constructor(
     readonly source: Source,
-    readonly listener: OwnListener,
+    listener: OwnListener,
   ) {
+    this.#listener = listener;
     for (const lock of source.held.list()) {
       const { hold, name, handler } = (lock as HeldLock).grant;
       const names = [name].flat();
       this.#granted.set(hold, null);
-      hold.ended.on(() => this.listener.ended(names, handler, undefined, hold.lost.value));
+      this.#stops.push(hold.ended.on(() => this.#listener?.ended(names, handler, undefined, hold.lost.value)));
     }
     for (const { tickets } of source.queue.lines) for (const ticket of tickets) this.#early.add(ticket);
+    this.#stops.push(source.observation.add(this));
+  }
+
+  /** Nobody looks any more. What was seen must not live on with the locks that are held on. */
+  stop(): void {
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#listener = undefined;
   }
 
   /** Undefined if nothing is known of it. */
@@ -64,7 +74,6 @@ export class OwnLocks implements LockObserver {
   }
 
   asked({ names, handler }: ObservedCall): readonly CallObserver[] {
-    const { listener } = this;
     const { clock } = this.source;
     let since = clock.now();
     const lap = (): number => {
@@ -72,14 +81,14 @@ export class OwnLocks implements LockObserver {
       since = clock.now();
       return since - before;
     };
-    const left = (): void => listener.changed(names);
+    const left = (): void => this.#listener?.changed(names);
     return [
       {
         granted: (_token, _seen, tenure) => {
           this.#granted.set(tenure, clock.date());
-          listener.granted(names, handler, lap());
+          this.#listener?.granted(names, handler, lap());
         },
-        ended: (_how, loss) => listener.ended(names, handler, lap(), loss),
+        ended: (_how, loss) => this.#listener?.ended(names, handler, lap(), loss),
         refused: left,
         failed: left,
         aborted: left,

@@ -19,7 +19,7 @@ export class Survey {
   /** Since when it may be, or may not. */
   problemSince: number;
   readonly #follower: Follower;
-  readonly #stopObserving: () => void;
+  readonly #own: OwnLocks;
 
   constructor(
     readonly source: Source,
@@ -32,11 +32,11 @@ export class Survey {
       failed(): void;
     },
   ) {
-    const { clock, options, observation } = source;
+    const { clock, options } = source;
     const now = (): number => clock.date();
     this.since = this.problemSince = now();
     this.turnover = new Turnover(source);
-    const own: OwnLocks = new OwnLocks(source, {
+    const own = new OwnLocks(source, {
       changed: (names) => this.#changed(names),
       granted: (names, handler, waited) => {
         this.turnover.ownGranted(names, handler, waited);
@@ -47,7 +47,7 @@ export class Survey {
         this.#changed(names);
       },
     });
-    this.#stopObserving = observation.add(own);
+    this.#own = own;
     this.mirror = new Mirror(
       options.namespace,
       {
@@ -71,7 +71,7 @@ export class Survey {
 
   stop(): void {
     this.#follower.stop();
-    this.#stopObserving();
+    this.#own.stop();
   }
 
   /** Somebody takes the lock away from those who have it. */
