@@ -175,6 +175,8 @@ export class Endpoints {
         // gRPC would wait up to two minutes before it tries a member again that has just been restarted.
         'grpc.initial_reconnect_backoff_ms': 100,
         'grpc.max_reconnect_backoff_ms': 1_000,
+        // What happens in one revision is one message: a session that ends takes all of its locks along.
+        'grpc.max_receive_message_length': -1,
         ...options.grpcOptions,
       },
       // etcd3 repeats every call, also transactions, and shuts out a member for 5 s after three errors. Both are wrong

@@ -73,6 +73,19 @@ test('5000 locks are shown at once, and a change of one is told alone', async ()
   expect(page.count('state')).toBe(1);
 });
 
+test('the end of a session with very many locks is told by the same watch', async () => {
+  // In one message, which is longer than 4 MiB.
+  const namespace = `load/${randomUUID()}/${'x'.repeat(700)}/`;
+  await fill(namespace, 2_500, 'short');
+  const end = closings.pop()!;
+  const { url } = await serve({ hosts: inject('endpoints'), namespace });
+  const page = await OpenPage.at(url);
+  await eventually(() => expect(page.locks.size).toBe(2_500));
+  await end();
+  await expect.poll(() => page.locks.size).toBe(0);
+  expect(page.count('state')).toBe(1);
+});
+
 test('a page that does not read misses changes, keeps nothing from the others, and gets everything later', async () => {
   const namespace = `load/${randomUUID()}/`;
   const change = await fill(namespace, 1_000, 'x'.repeat(900));
