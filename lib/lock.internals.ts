@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { SystemClock, type Clock } from './core/clock.js';
+import type { Inspection } from './core/inspection.js';
 import { Latch } from './core/latch.js';
 import type { EtcdPort } from './core/port.js';
 import type { LockQueue } from './core/queue.js';
@@ -15,11 +16,12 @@ export interface Internals {
   readonly port: EtcdPort | undefined;
   readonly clock: Clock;
   readonly options: ResolvedOptions;
-  /** Undefined like `port`, and so are the next three. */
+  /** Undefined like `port`, and so are the next four. */
   readonly sessions: SessionKeeper | undefined;
   readonly queue: LockQueue | undefined;
   readonly held: HeldLocks | undefined;
   readonly observation: Observation | undefined;
+  readonly inspection: Inspection | undefined;
   /** Set when the service begins to close. */
   readonly closing: Latch<void>;
 }
@@ -37,8 +39,17 @@ export function internalsOf(service: LockService): Internals {
 
 /** For what stands in the place of a lock service in a test. */
 function ofNone(): Internals {
-  const none = { port: undefined, sessions: undefined, queue: undefined, held: undefined, observation: undefined };
-  return { ...none, clock: new SystemClock(), options: DEFAULTS, closing: new Latch() };
+  return {
+    port: undefined,
+    clock: new SystemClock(),
+    options: DEFAULTS,
+    sessions: undefined,
+    queue: undefined,
+    held: undefined,
+    observation: undefined,
+    inspection: undefined,
+    closing: new Latch(),
+  };
 }
 
 const quiet = new AsyncLocalStorage<true>();

@@ -60,8 +60,16 @@ export class LockService implements AsyncDisposable {
     this.#inspection = new Inspection(port, namespace, (prefix, key) => this.#queue.ticket(prefix, key));
     this.#observation = new Observation(roundTrips, this.#options, this.#queue);
     this.#sessions.onLost = (reason) => this.#observation.sessionLost(reason);
-    const parts = { sessions: this.#sessions, queue: this.#queue, held: this.#held, observation: this.#observation };
-    expose(this, { port, clock, options: this.#options, ...parts });
+    expose(this, {
+      port,
+      clock,
+      options: this.#options,
+      sessions: this.#sessions,
+      queue: this.#queue,
+      held: this.#held,
+      observation: this.#observation,
+      inspection: this.#inspection,
+    });
     if (ttl < SHORT_TTL) {
       this.#logger.warn(`ttl is ${ttl} ms. Below ${SHORT_TTL} the failure of an etcd leader can cost all locks.`);
     }

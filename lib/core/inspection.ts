@@ -31,11 +31,13 @@ export class Inspection {
 
   /**
    * Deletes the keys of those who have the lock, as they were read, and not what stands under them since. Returns how
-   * many there were.
+   * many there were. `first`: the create revision of the first of them; if that is another one, they are not those who
+   * are meant, and keep it.
    */
-  async forceRelease(keyPrefix: string): Promise<number> {
+  async forceRelease(keyPrefix: string, first?: bigint): Promise<number> {
     const places = this.#places(keyPrefix, await this.#read(queueRange(keyPrefix)));
     const held = places.slice(0, holders(places, keyPrefix));
+    if (first !== undefined && held[0]?.kv.createRevision !== first) return 0;
     let deleted = 0;
     for (let start = 0; start < held.length; start += AT_ONCE) {
       deleted += await this.#delete(held.slice(start, start + AT_ONCE));

@@ -71,9 +71,11 @@ export function controllerAt(path: string): Type {
       const { name, revision } = await bodyOf(request);
       const problem = problemOfName(name);
       if (problem) return refuse(400, `The name of a lock ${problem}.`);
+      if (typeof revision !== 'string' || !/^\d{1,19}$/.test(revision)) {
+        return refuse(400, 'The revision of the first holder is missing.');
+      }
       try {
-        const released = await dashboard.release({ name: name as string, revision: String(revision) });
-        if (released === undefined) return refuse(409, 'Somebody else has the lock by now. Look again.');
+        const released = await dashboard.release({ name: name as string, revision });
         this.#answers.json(response, 200, { released });
       } catch (error) {
         if (!(error instanceof LockError)) throw error;

@@ -1,5 +1,8 @@
 import { Logger } from '@nestjs/common';
 import type { ModuleRef } from '@nestjs/core';
+import { EtcdError } from '../core/port.js';
+import { internalsOf } from '../lock.internals.js';
+import { unavailable } from '../lock.outcome.js';
 import type { LockService } from '../lock.service.js';
 import { Access } from './access.js';
 import { feedOf, type Feed } from './feed/feed.js';
@@ -51,20 +54,23 @@ export class Dashboard {
     this.#files = new PageFiles();
   }
 
-  /**
-   * Takes a lock away from those who have it; undefined if the first of them is not the one who was meant. Rejects as the
-   * lock service does.
-   */
-  async release({ name, revision }: ReleaseRequest): Promise<number | undefined> {
-    const [holder] = (await this.service.inspect(name)).holders;
-    if (!holder) return 0;
-    if (String(holder.revision) !== revision) return undefined;
-    this.feed.forced(name);
-    const released = await this.service.forceRelease(name);
-    this.#logger.warn(
-      `The lock "${name}" was taken from its holders through the dashboard: ${released} key(s) deleted`,
-    );
-    return released;
+  /** Takes a lock away from those who were shown to have it, if they still do. Rejects as the lock service does. */
+  async release({ name, revision }: ReleaseRequest): Promise<number> {
+    const { service } = this;
+    const { inspection, options } = internalsOf(service);
+    if (!inspection) return 0;
+    const takeBack = this.feed.forced(name);
+    try {
+      const released = await inspection.forceRelease(service.keyPrefix(name), BigInt(revision));
+      if (released === 0) takeBack();
+      this.#logger.warn(
+        `The lock "${name}" was taken from its holders through the dashboard: ${released} key(s) deleted`,
+      );
+      return released;
+    } catch (error) {
+      takeBack();
+      throw error instanceof EtcdError ? unavailable(error, name, options) : error;
+    }
   }
 
   close(): void {

@@ -75,9 +75,9 @@ export class Feed {
     if (this.#isReady && this.#reports) page.state(this.#reports.state(page.mayRelease));
   }
 
-  /** Somebody takes the lock away from those who have it. */
-  forced(name: string): void {
-    this.#survey?.forced(name);
+  /** Somebody takes the lock away from those who have it. Returns what takes that back. */
+  forced(name: string): () => void {
+    return this.#survey?.forced(name) ?? (() => {});
   }
 
   /** Ends all pages at once, and for good. */

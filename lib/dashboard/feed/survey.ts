@@ -74,10 +74,10 @@ export class Survey {
     this.#own.stop();
   }
 
-  /** Somebody takes the lock away from those who have it. */
-  forced(name: string): void {
+  /** Somebody takes the lock away from those who have it. Returns what takes that back. */
+  forced(name: string): (() => void) | undefined {
     const queue = this.mirror.queue(name);
-    if (queue) this.turnover.forced(queue);
+    return queue && this.turnover.forced(queue);
   }
 
   #changed(names: readonly string[]): void {

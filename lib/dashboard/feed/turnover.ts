@@ -11,6 +11,8 @@ import type { Source } from './source.js';
 /** So many places that were taken away are remembered until etcd tells of their end. */
 const MOST_FORCED = 1_000;
 
+const HOST = hostname();
+
 /** Who got which lock when, and how it ended: from what etcd tells of others, and this process of its own. */
 export class Turnover {
   readonly history = new History();
@@ -55,13 +57,17 @@ export class Turnover {
     for (const lock of names) this.#end(this.#aboutOwn(handler), lock, held, loss);
   }
 
-  /** Somebody takes the lock away from those who have it. */
-  forced({ tenants }: MirroredQueue): void {
-    for (const { kv } of tenants.values()) this.#forced.add(placeOf(kv));
+  /** Somebody takes the lock away from those who have it. Returns what takes that back. */
+  forced({ tenants }: MirroredQueue): () => void {
+    const places = Array.from(tenants.values(), ({ kv }) => placeOf(kv));
+    for (const place of places) this.#forced.add(place);
     for (const place of this.#forced) {
       if (this.#forced.size <= MOST_FORCED) break;
       this.#forced.delete(place);
     }
+    return () => {
+      for (const place of places) this.#forced.delete(place);
+    };
   }
 
   #end(about: About, lock: string, took: number | undefined, reason: string | undefined): void {
@@ -90,7 +96,7 @@ export class Turnover {
   #aboutOwn(handler: string | undefined): About {
     const { clock, sessions } = this.source;
     const lease = sessions.live ? leaseHex(sessions.live.lease) : '';
-    const own = { at: clock.date(), lease, host: hostname(), pid: process.pid };
+    const own = { at: clock.date(), lease, host: HOST, pid: process.pid };
     return handler === undefined ? own : { ...own, handler };
   }
 }

@@ -35,7 +35,7 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
       tell(
         released > 0
           ? `“${plain(name)}” was taken away from ${counted(released, 'holder')}.`
-          : `Nobody had “${plain(name)}” any more.`,
+          : `They did not have “${plain(name)}” any more.`,
       );
       dialog.current?.close();
     } catch (error) {
