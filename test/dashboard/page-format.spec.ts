@@ -64,10 +64,19 @@ test('characters that would not be seen are named', () => {
   expect(plain('a\u0000b\nc\u200bd\ud800e\u00a0f\u{e0041}')).toBe(
     'a⟨U+0000⟩b⟨U+000A⟩c⟨U+200B⟩d⟨U+D800⟩e⟨U+00A0⟩f⟨U+E0041⟩',
   );
+  // A lock called " " would have no name on the page.
+  expect([' ', '  ', ' pay', 'pay ', 'pay\u2003roll', '\u200b x'].map(plain)).toEqual([
+    '⟨U+0020⟩',
+    '⟨U+0020⟩⟨U+0020⟩',
+    '⟨U+0020⟩pay',
+    'pay⟨U+0020⟩',
+    'pay⟨U+2003⟩roll',
+    '⟨U+200B⟩ x',
+  ]);
 });
 
 test('all other text stays as it is', () => {
-  for (const text of ['', 'seat 7', '<b>&amp;', 'Größe', 'שלום', '座席', '🎟', 'e\u0301']) {
+  for (const text of ['', 'seat 7', 'two  spaces', '<b>&amp;', 'Größe', 'שלום', '座席', '🎟', 'e\u0301']) {
     expect(plain(text)).toBe(text);
     expect(pieces(text).every(({ isHidden }) => !isHidden)).toBe(true);
   }

@@ -8,14 +8,17 @@ export interface Piece {
   readonly isHidden: boolean;
 }
 
-/** Controls, formats such as the direction of writing, what is drawn as nothing, and spaces that are not like others. */
-const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u{a0}\u{2800}]/u;
-const PIECES = new RegExp(`${HIDDEN.source}|(?:(?!${HIDDEN.source})[^])+`, 'gu');
+/**
+ * Controls, formats such as the direction of writing, what is drawn as nothing, spaces that are not like others, and a space
+ * at the beginning or at the end.
+ */
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u{2800}]|(?! )\p{Zs}|^ | $/u;
+const PIECES = new RegExp(`(?<hidden>${HIDDEN.source})|(?:(?!${HIDDEN.source})[^])+`, 'gu');
 
 /** The text in pieces, of which those that would not be seen are named instead: `U+202E`. */
 export function pieces(text: string): Piece[] {
-  return (text.match(PIECES) ?? []).map((piece) =>
-    HIDDEN.test(piece) ? { text: codePoint(piece), isHidden: true } : { text: piece, isHidden: false },
+  return Array.from(text.matchAll(PIECES), ({ 0: piece, groups }) =>
+    groups?.hidden === undefined ? { text: piece, isHidden: false } : { text: codePoint(piece), isHidden: true },
   );
 }
 
