@@ -48,7 +48,7 @@ export function Process() {
       {held.length > 0 && (
         <ul class="names">
           {held.map(({ name, token, remaining }) => (
-            <li key={token}>
+            <li key={`${name} ${token}`}>
               <OutsideLine text={name} />
               <span class="muted">
                 token <span class="number">{token}</span>, certain for {duration(remaining)}
