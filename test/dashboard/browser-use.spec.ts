@@ -82,6 +82,7 @@ test.skipIf(NO_BROWSER)('everything can be done by keyboard, and is the same aft
   await page.keyboard.press('Enter');
   await page.getByText('was taken away from 1 holder').waitFor();
   await expect.poll(names).toEqual(['seat:10']);
+  expect(await focused(page), 'above what became of it, as the button is gone').toBe('Held locks');
 });
 
 /** What has the focus, by its text. */

@@ -29,6 +29,7 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
 
   const confirm = async (): Promise<void> => {
     setBusy(true);
+    setProblem('');
     try {
       const revision = asked.current?.holders[0]?.revision ?? '';
       const released = await release(base, { name, revision });
@@ -38,6 +39,8 @@ export function ReleaseDialog({ name, close, tell }: ReleaseDialogProps) {
           : `They did not have “${plain(name)}” any more.`,
       );
       dialog.current?.close();
+      // What has opened it goes with the lock, and what became of it is told there.
+      document.getElementById('locks')?.focus();
     } catch (error) {
       setProblem(error instanceof Error ? error.message : String(error));
       setBusy(false);
