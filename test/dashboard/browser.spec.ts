@@ -1,3 +1,4 @@
+import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
 import { NO_BROWSER, useBrowser } from '../support/browser.js';
 import { PLATFORMS } from '../support/nest.js';
@@ -33,6 +34,7 @@ test.skipIf(NO_BROWSER).each(PLATFORMS)(
     for (const [place, { key, handler }] of waiters.entries()) {
       expect(shown[place]).toContain(key);
       expect(shown[place]).toContain(handler);
+      expect(shown[place]).toMatch(/waits for\s+\d[\d.]*\s(?:ms|s)\b/);
     }
     const keys = (await backend().keys()).filter((key) => !key.includes('%s/'));
     expect(keys.toSorted()).toEqual([holder.key, ...waiters.map(({ key }) => key)].toSorted());
@@ -66,6 +68,45 @@ test.skipIf(NO_BROWSER)('what this process holds and waits for, its session and 
   await expect.poll(() => rowOf(page, 'mine').locator('td.token').innerText()).toBe(`${held.fencingToken}`);
   await expect.poll(() => rowOf(page, 'mine').locator('td.left').innerText()).toMatch(/\ss$/);
 });
+
+test.skipIf(NO_BROWSER)(
+  'how long locks are waited for and held is drawn, and losses are told with their reason',
+  async () => {
+    const { url, locks } = await serve();
+    const page = await visit(url);
+    const times = page.getByRole('region', { name: 'Waits and holds' });
+    await times.locator('canvas').waitFor();
+    expect(await times.getByRole('img').getAttribute('aria-label')).toContain('wait none; hold none');
+    expect(await coloured(page)).toBe(0);
+    const first = await backend().service().acquire('job', { handler: 'First.work' });
+    const { lock: second } = await queueUp(backend().service(), 'job', 'Second.work');
+    await first.release();
+    await second;
+    await expect
+      .poll(() => times.locator('dd').allInnerTexts())
+      .toEqual(Array(4).fill(expect.stringMatching(/^\d.*s$/)));
+    expect(await times.getByRole('img').getAttribute('aria-label')).toMatch(/wait \d.+; hold \d.+\.$/);
+    await expect.poll(() => coloured(page)).toBeGreaterThan(0);
+
+    const { holders } = await locks.inspect('job');
+    await backend().port().revokeLease(holders[0]!.lease);
+    const history = page.locator('ol.history > li');
+    await expect.poll(() => history.first().innerText()).toMatch(/lost\s+job[^]+Second\.work[^]+session ended/);
+    await page.getByRole('checkbox', { name: 'Losses only' }).check();
+    await expect.poll(() => history.count()).toBe(1);
+  },
+);
+
+/** How many pixels of the plot have a colour: those of its lines, and not those of its axes. */
+function coloured(page: Page): Promise<number> {
+  return page.evaluate(`{
+    const canvas = document.querySelector('.plot canvas');
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let found = 0;
+    for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 128 && Math.abs(data[i] - data[i + 2]) > 80) found++;
+    found;
+  }`);
+}
 
 test.skipIf(NO_BROWSER)('two pages follow the same lock', async () => {
   const { url, locks } = await serve();
