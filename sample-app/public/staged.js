@@ -52,7 +52,9 @@ export async function staleWriter(replicas, venue, seat, tell) {
   if (!heir || !victim) return 'This needs two processes that are alive.';
   tell(`Process ${victim.pid} books seat ${seat}, and will stand still…`);
   const late = victim.send('POST', `/demo/venues/${venue}/stale`, { customer: 'late customer', seat });
-  await until(() => holder(replicas) === victim.pid);
+  // Somebody else may have bought it meanwhile: then there is nothing to think about.
+  const early = await Promise.race([late, until(() => holder(replicas) === victim.pid)]);
+  if (early) return `Process ${victim.pid} has not stood still: ${early.body.message}.`;
   tell(`Process ${victim.pid} stands still under the lock; process ${heir.pid} waits for seat ${seat}…`);
   const next = await heir.send('POST', `/venues/${venue}/bookings`, { customer: 'next customer', seat });
   if (next.status === 201) tell(`Process ${heir.pid} has taken over and sold seat ${seat}. Now the late write…`);
