@@ -127,5 +127,7 @@ describe.skipIf(NO_BROWSER)('the seat map', () => {
     await page.setViewportSize({ width: 390, height: 844 });
     expect(await violations(page)).toEqual([]);
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+    await page.getByRole('link', { name: 'All locks' }).click();
+    await page.getByRole('rowheader', { name: 'sales-leader' }).waitFor();
   });
 });
