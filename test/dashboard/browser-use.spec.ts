@@ -85,6 +85,20 @@ test.skipIf(NO_BROWSER)('everything can be done by keyboard, and is the same aft
   expect(await focused(page), 'above what became of it, as the button is gone').toBe('Held locks');
 });
 
+test.skipIf(NO_BROWSER)('the address knows at once what was clicked', async () => {
+  const { url, locks } = await serve();
+  await locks.acquire('mine');
+  const page = await visit(url);
+  await rowOf(page, 'mine').waitFor();
+  // No time for anything else that the page has to do.
+  const hash = await page.evaluate(`(async () => {
+    document.querySelector('.expand').click();
+    for (let turn = 0; turn < 10; turn++) await undefined;
+    return location.hash;
+  })()`);
+  expect(hash).toBe('#lock=mine');
+});
+
 /** What has the focus, by its text. */
 function focused(page: Page): Promise<string> {
   return page.evaluate("document.activeElement.innerText.replaceAll('\\n', '')");

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import { formatPlace, parsePlace, type Place } from './place.js';
 
 /** Goes to another place: with these parts of it, and with the others as they are. */
@@ -12,7 +12,8 @@ export function usePlace(): [Place, Go] {
     addEventListener('hashchange', read);
     return () => removeEventListener('hashchange', read);
   }, []);
-  useEffect(() => {
+  // At once, or a reload right after a click would not know of it.
+  useLayoutEffect(() => {
     // Not a step back for each letter of the filter.
     history.replaceState(null, '', formatPlace(place) || location.pathname + location.search);
   }, [place]);
