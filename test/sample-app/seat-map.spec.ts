@@ -62,7 +62,8 @@ describe.skipIf(NO_BROWSER)('the seat map', () => {
     const yours = await Promise.all(pages.map((page) => page.locator('#map .yours').count()));
     expect(yours.reduce((a, b) => a + b)).toBe(5);
     expect(await pages[0]!.locator('#map .oversold').count()).toBe(0);
-  });
+    // Ten browsers take a while to come where something else is going on.
+  }, 40_000);
 
   test('is worked with the keyboard, and followed by another browser, to which a name is a text', async () => {
     const [ada, bob] = await Promise.all([pageOf(0), pageOf(1)]);
