@@ -18,24 +18,27 @@ const FONTS = join(CACHE, 'fonts.conf');
 
 /** In milliseconds. Nobody should wait longer for tests that can be left out. */
 const PATIENCE = 180_000;
+/** For a program to say its version. */
+const PATIENCE_TO_RUN = 10_000;
 
 export const HOW_TO_GET_CHROMIUM =
   'a Chromium is needed: install it (Debian: apt install chromium), or set CHROMIUM to the path of its program';
 
 /**
  * How it is to be started, for playwright: the one of CHROMIUM, else the one on PATH, else the one that `getChromium` has
- * unpacked; undefined if there is none.
+ * unpacked; undefined if there is none that runs.
  */
 export function findChromium() {
   const given = process.env.CHROMIUM;
-  const installed = given ? [given].find(existsSync) : NAMES.map((name) => findProgram(name)).find(Boolean);
+  const programs = given ? [given] : NAMES.map((name) => findProgram(name));
+  const installed = programs.find((program) => program && runs(program));
   if (installed) return { executablePath: installed, args: ARGUMENTS };
   return given || !existsSync(FONTS) ? undefined : { executablePath: UNPACKED, args: ARGUMENTS, env: unpackedEnv() };
 }
 
 /** Gets Debian's into the project's own cache. Returns what went wrong, or undefined. */
 export function getChromium() {
-  if (process.env.CHROMIUM) return `there is nothing at ${process.env.CHROMIUM}, which CHROMIUM names`;
+  if (process.env.CHROMIUM) return `there is nothing that runs at ${process.env.CHROMIUM}, which CHROMIUM names`;
   const problem = getPackages(CACHE, PACKAGES, { dependencies: true, timeout: PATIENCE });
   if (problem) return problem;
   const { status, error, stderr } = spawnSync(UNPACKED, ['--version'], { env: unpackedEnv(), encoding: 'utf8' });
@@ -48,6 +51,14 @@ export function getChromium() {
   const cache = `  <cachedir>${join(CACHE, 'fontconfig')}</cachedir>\n`;
   writeFileSync(FONTS, `<?xml version="1.0"?>\n<fontconfig>\n${system}${folders.join('')}${cache}</fontconfig>\n`);
   return undefined;
+}
+
+/**
+ * Ubuntu has a program of that name that only says what to install.
+ * @param {string} program
+ */
+function runs(program) {
+  return spawnSync(program, ['--version'], { stdio: 'ignore', timeout: PATIENCE_TO_RUN }).status === 0;
 }
 
 /** The environment in which the unpacked one finds its libraries and fonts. */

@@ -31,7 +31,7 @@ if (endpoints) {
 }
 
 if (process.argv.includes('--browser') && !findChromium()) {
-  step("Getting Chromium from Debian's packages into .cache, without installing it");
+  if (!process.env.CHROMIUM) step("Getting Chromium from Debian's packages into .cache, without installing it");
   const problem = getChromium();
   if (problem) step(`Tests in a browser will be skipped: ${problem}; ${HOW_TO_GET_CHROMIUM}`);
 }
