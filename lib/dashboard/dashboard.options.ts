@@ -58,7 +58,7 @@ export function checkExtras(extras: EtcdLockDashboardExtras): void {
   }
   const { path, instance } = extras;
   if (path !== undefined && (typeof path !== 'string' || !PATH.test(path) || /(^|\/)\.\.?(\/|$)/.test(path))) {
-    throw badOption('path', "the path of the page, such as '/admin/locks'", path);
+    throw badOption('path', "segments of letters, digits, '.', '_', '~' and '-', such as '/admin/locks'", path);
   }
   checkInstance(instance);
 }

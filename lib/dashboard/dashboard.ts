@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { ModuleRef } from '@nestjs/core';
 import { EtcdError } from '../core/port.js';
+import { LockUsageError } from '../lock.errors.js';
 import { internalsOf } from '../lock.internals.js';
 import { unavailable } from '../lock.outcome.js';
 import type { LockService } from '../lock.service.js';
@@ -34,9 +35,14 @@ export class Dashboard {
     this.#instance = instance;
   }
 
-  /** Without a lock module of that instance this is Nest's error that says so. */
   get service(): LockService {
-    return this.modules.get<LockService>(getLockServiceToken(this.#instance), { strict: false });
+    try {
+      return this.modules.get<LockService>(getLockServiceToken(this.#instance), { strict: false });
+    } catch (cause) {
+      const call = this.#instance === undefined ? 'forRoot()' : `forRoot({ instance: '${this.#instance}' })`;
+      const what = `There is no lock service for the dashboard at ${this.access.path}: import EtcdLockModule.${call}.`;
+      throw Object.assign(new LockUsageError(what, 'option'), { cause });
+    }
   }
 
   get feed(): Feed {

@@ -277,7 +277,7 @@ test('it is served over HTTP/2, and a page that is open ends with the applicatio
 
 test('bad options are refused at once, or at the start', async () => {
   const bad = (options: object) => () => EtcdLockDashboardModule.forRoot(options);
-  expect(bad({ path: '/lo cks' })).toThrow(/Option "path" must be the path of the page, such as '\/admin\/locks'/);
+  expect(bad({ path: '/lo cks' })).toThrow(/Option "path" must be segments of letters.*, such as '\/admin\/locks'/);
   for (const path of ['', '/', '/:id', '/a/../b', '/a//b', '*', 7]) expect(bad({ path })).toThrow(LockUsageError);
   expect(bad({ authorize: true })).toThrow(/Option "authorize" must be a function/);
   expect(bad({ allowRelease: 'yes' })).toThrow(/Option "allowRelease" must be true or false/);
@@ -296,7 +296,15 @@ test('the class alone is no dashboard', async () => {
 
 test('without a lock module of that instance the start fails', async () => {
   const dashboards = [EtcdLockDashboardModule.forRoot({ instance: 'none' })];
-  await expect(serve({ dashboards })).rejects.toThrow(/EtcdLockService\[none\]/);
+  const problem =
+    /no lock service for the dashboard at \/locks.*import EtcdLockModule\.forRoot\(\{ instance: 'none' \}\)/i;
+  await expect(serve({ dashboards })).rejects.toThrow(problem);
+});
+
+test('without any lock module as well', async () => {
+  const module = Test.createTestingModule({ imports: [EtcdLockDashboardModule.forRoot()] }).setLogger(silent);
+  const app = (await module.compile()).createNestApplication();
+  await expect(app.init()).rejects.toThrow(/import EtcdLockModule\.forRoot\(\)/);
 });
 
 function fail(error: Error): never {
