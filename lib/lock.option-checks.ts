@@ -16,7 +16,13 @@ const NUMBERS: Record<string, { min: number; max: number; whole?: true }> = {
 };
 const COUNTS = new Set(['maxWaiters', 'busyStatus', 'limit']);
 
-export function refuseUnknown(given: object, known: readonly string[], owner: string): void {
+/** @param beside options of a module that do not belong into what a factory returns */
+export function refuseUnknown(
+  given: object,
+  known: readonly string[],
+  owner: string,
+  beside: readonly string[] = [],
+): void {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     // An address, perhaps, with a password in it, which is not for the log.
     const what = typeof given === 'string' ? 'a string' : Array.isArray(given) ? 'an array' : show(given);
@@ -24,18 +30,16 @@ export function refuseUnknown(given: object, known: readonly string[], owner: st
   }
   const unknown = Object.keys(given).find((option) => !known.includes(option));
   if (unknown === undefined) return;
-  const hint = Object.hasOwn(HINTS, unknown) ? HINTS[unknown] : '';
+  const hint = beside.includes(unknown) ? BESIDE : Object.hasOwn(HINTS, unknown) ? HINTS[unknown] : '';
   throw new LockUsageError(
     `Unknown option "${unknown}" for ${owner}.${hint} Known options: ${known.join(', ')}.`,
     'option',
   );
 }
 
+const BESIDE = ' It stands beside useFactory, not in what that returns.';
 const HINTS: Record<string, string> = {
   dialTimeout: ' etcd3 ignores it; connectTimeout does what it says.',
-  isGlobal: ' It stands beside useFactory, not in what that returns.',
-  instance: ' It stands beside useFactory, not in what that returns.',
-  path: ' It stands beside useFactory, not in what that returns.',
 };
 
 export function checkNumbers(options: object): void {

@@ -152,7 +152,7 @@ export const LOCK_OPTIONS: readonly string[] = [
 
 /** Fills in the defaults. Throws {@link LockUsageError} that names the option, what it accepts, and what was given. */
 export function resolveOptions(given: EtcdLockModuleOptions = {}): ResolvedOptions {
-  refuseUnknown(given, MODULE_OPTIONS, 'EtcdLockModule');
+  refuseUnknown(given, MODULE_OPTIONS, 'EtcdLockModule', ['isGlobal', 'instance']);
   const options = { ...DEFAULTS, ...defined(given) };
   options.hosts = tidyHosts(options.hosts);
   checkNumbers(options);

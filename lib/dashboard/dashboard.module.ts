@@ -13,6 +13,7 @@ import { controllerAt } from './dashboard.controller.js';
 import { Dashboard, DASHBOARD } from './dashboard.js';
 import {
   checkExtras,
+  checkNames,
   checkOptions,
   DEFAULT_PATH,
   type EtcdLockDashboardExtras,
@@ -81,6 +82,7 @@ export class EtcdLockDashboardModule
    */
   static override forRoot(options: EtcdLockDashboardOptions & EtcdLockDashboardExtras = {}): DynamicModule {
     checkExtras(options);
+    checkNames(options);
     const { path: _path, instance: _instance, ...rest } = options;
     checkOptions(rest);
     return super.forRoot(options);

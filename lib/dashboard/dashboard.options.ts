@@ -35,13 +35,16 @@ export const DEFAULT_PATH = '/locks';
 /** Nothing that means something in a route, and nothing that has to be escaped. */
 const PATH = /^\/?[\w.~-]+(\/[\w.~-]+)*\/?$/;
 
-/** Throws {@link LockUsageError} for a bad option. */
+const OPTIONS = ['authorize', 'allowRelease'];
+const EXTRAS = ['path', 'instance'];
+
+/** Throws {@link LockUsageError} for a bad option in what a factory returns. */
 export function checkOptions(options: EtcdLockDashboardOptions | undefined): void {
   if (options === undefined) {
     const what = 'The options of EtcdLockDashboardModule must be an object, got undefined.';
     throw new LockUsageError(`${what} What makes them has to return them.`, 'option');
   }
-  refuseUnknown(options, ['authorize', 'allowRelease'], 'EtcdLockDashboardModule');
+  refuseUnknown(options, OPTIONS, 'EtcdLockDashboardModule', EXTRAS);
   const { authorize, allowRelease } = options;
   if (authorize !== undefined && typeof authorize !== 'function') {
     throw badOption('authorize', 'a function that says whether a request may see the dashboard', authorize);
@@ -49,6 +52,11 @@ export function checkOptions(options: EtcdLockDashboardOptions | undefined): voi
   if (allowRelease !== undefined && typeof allowRelease !== 'boolean') {
     throw badOption('allowRelease', 'true or false', allowRelease);
   }
+}
+
+/** Throws {@link LockUsageError} for an option that `forRoot` does not know. */
+export function checkNames(options: EtcdLockDashboardOptions & EtcdLockDashboardExtras): void {
+  refuseUnknown(options, [...OPTIONS, ...EXTRAS], 'EtcdLockDashboardModule');
 }
 
 /** Throws {@link LockUsageError} for a bad option. */

@@ -283,6 +283,10 @@ test('bad options are refused at once, or at the start', async () => {
   expect(bad({ allowRelease: 'yes' })).toThrow(/Option "allowRelease" must be true or false/);
   expect(bad({ instance: '' })).toThrow(LockUsageError);
   expect(bad({ autorize: () => true })).toThrow(/Unknown option "autorize" for EtcdLockDashboardModule/);
+  expect(bad({ paht: '/x' })).toThrow(
+    /EtcdLockDashboardModule. Known options: authorize, allowRelease, path, instance\.$/,
+  );
+  expect(bad({ isGlobal: true })).toThrow(/EtcdLockDashboardModule. Known options/);
   expect(() => EtcdLockDashboardModule.forRootAsync({})).toThrow(/needs useFactory, useClass or useExisting/);
   const late = (useFactory: () => never) =>
     serve({ dashboards: [EtcdLockDashboardModule.forRootAsync({ useFactory })] });

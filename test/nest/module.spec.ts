@@ -253,6 +253,13 @@ describe('the start fails', () => {
     await expect(starting.setLogger(silent).compile()).rejects.toThrow('It stands beside useFactory');
   });
 
+  test('when a factory returns what another module knows', async () => {
+    const useFactory = () => ({ path: '/locks' }) as EtcdLockModuleOptions;
+    const starting = Test.createTestingModule({ imports: [EtcdLockModule.forRootAsync({ useFactory })] });
+    const words = 'Unknown option "path" for EtcdLockModule. Known options';
+    await expect(starting.setLogger(silent).compile()).rejects.toThrow(words);
+  });
+
   test('when a factory returns nothing', async () => {
     const useFactory = () => undefined as unknown as EtcdLockModuleOptions;
     const starting = Test.createTestingModule({ imports: [EtcdLockModule.forRootAsync({ useFactory })] });
