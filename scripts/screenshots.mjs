@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { chromium } from 'playwright-core';
 import { findChromium, HOW_TO_GET_CHROMIUM } from './chromium.mjs';
 import { ofDashboard } from './screenshots-dashboard.mjs';
@@ -49,18 +50,28 @@ async function open(url, options) {
 async function shoot(page, name, parts = []) {
   // What follows is as seen from the top.
   await page.evaluate('scrollTo(0, 0)');
+  const path = fileURLToPath(new URL(`${name}.png`, FOLDER));
+  let clip;
+  do {
+    clip = await around(parts);
+    await page.screenshot({ path, animations: 'disabled', ...(clip && { clip, fullPage: true }) });
+    // What is above them may have grown meanwhile.
+  } while (!isDeepStrictEqual(clip, await around(parts)));
+  console.log(`docs/img/${name}.png`);
+}
+
+/** @param {Locator[]} parts */
+async function around(parts) {
+  if (parts.length === 0) return undefined;
   const boxes = await Promise.all(parts.map((part) => part.boundingBox()));
   /** @param {(box: { x: number, y: number, width: number, height: number }) => number} side */
   const of = (side) => boxes.flatMap((box) => (box ? [side(box)] : []));
   const [left, top] = [Math.min(...of(({ x }) => x)), Math.min(...of(({ y }) => y))];
   const [right, bottom] = [Math.max(...of((box) => box.x + box.width)), Math.max(...of((box) => box.y + box.height))];
-  const clip = {
+  return {
     x: left - MARGIN,
     y: top - MARGIN,
     width: right - left + 2 * MARGIN,
     height: bottom - top + 2 * MARGIN,
   };
-  const path = fileURLToPath(new URL(`${name}.png`, FOLDER));
-  await page.screenshot({ path, animations: 'disabled', ...(boxes.length > 0 && { clip, fullPage: true }) });
-  console.log(`docs/img/${name}.png`);
 }
