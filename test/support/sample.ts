@@ -12,12 +12,19 @@ import { request, startApp, waitFor } from '../../scripts/demo-app.mjs';
 
 export type App = Awaited<ReturnType<typeof startApp>>;
 
+interface Used {
+  apps: [App, App];
+  killed: App[];
+  start(): Promise<App>;
+}
+
 /**
- * Starts two processes with one database before each test, and ends them after it. Those that have died without being
- * told to have to be among `killed`.
+ * Starts two processes with one database before each test, and ends them after it, and those that `start` adds. Those
+ * that have died without being told to have to be among `killed`.
  */
-export function useApps(env: Record<string, string> = {}): { apps: [App, App]; killed: App[] } {
-  const used = { apps: [] as unknown as [App, App], killed: [] as App[] };
+export function useApps(env: Record<string, string> = {}): Used {
+  const used = { apps: [] as unknown as [App, App], killed: [] as App[], start: (): Promise<App> => start() };
+  let start: () => Promise<App>;
   let folder: string;
   let deaths: string[];
   beforeEach(async () => {
@@ -33,8 +40,13 @@ export function useApps(env: Record<string, string> = {}): { apps: [App, App]; k
       NIGHTLY_MIN_HOLD: '4000', // likewise
       ...env,
     };
-    const start = () => startApp(settings, (problem) => deaths.push(problem));
-    used.apps = await Promise.all([start(), start()]);
+    const launch = () => startApp(settings, (problem) => deaths.push(problem));
+    used.apps = await Promise.all([launch(), launch()]);
+    start = async () => {
+      const app = await launch();
+      used.apps.push(app);
+      return app;
+    };
   });
   afterEach(async () => {
     await Promise.all(used.apps.map((app) => app.end('SIGKILL')));
