@@ -13,8 +13,8 @@ import {
   map,
   merge,
   of,
+  ReplaySubject,
   shareReplay,
-  Subject,
   takeUntil,
   timer,
   type Observable,
@@ -73,7 +73,8 @@ const RETRY = 1_000;
 @Injectable()
 export class LiveVenues implements BeforeApplicationShutdown {
   private readonly views = new Map<string, Observable<string>>();
-  private readonly closing = new Subject<void>();
+  /** Also for those who come after it: until the server is closed, pages may come back. */
+  private readonly closing = new ReplaySubject<void>(1);
   private readonly hello: Hello;
 
   constructor(
