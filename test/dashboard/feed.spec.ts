@@ -154,7 +154,34 @@ describe.each(['etcd', 'memory'] as const)('on %s', (name) => {
     expect(mine.held).toBe(false);
   });
 
-  test.runIf(name === 'etcd')('tells how the process, its session and the members are, once a second', async () => {
+  test('watches once, however many pages are open, and for a while after the last one', async () => {
+    const url = await serve();
+    await own.connect();
+    await eventually(() => expect(counter.watches).toBe(1)); // that of the session
+    const pages = await Promise.all(Array.from({ length: 5 }, () => open(url)));
+    expect(counter.watches).toBe(2);
+    expect(counter.streams).toBe(1);
+    const held = await own.acquire('a');
+    for (const page of pages) await expect.poll(() => page.locks.has('a')).toBe(true);
+    for (const page of pages) page.leave();
+    await open(url);
+    expect(counter.watches).toBe(2);
+    await held.release();
+  });
+
+  test('nothing of it is left when the application has closed, at once, with pages open', async () => {
+    const url = await serve();
+    const pages = await Promise.all([open(url), open(url)]);
+    const start = performance.now();
+    for (const close of closings.splice(0)) await close();
+    expect(performance.now() - start).toBeLessThan(2_000);
+    for (const page of pages) await expect.poll(() => page.isEnded).toBe(true);
+    await own.close();
+    expect(counter.watches).toBe(0);
+    expect(tickets(await backend.keys())).toEqual([]);
+  });
+
+  test('tells how the process, its session and the members are, once a second', async () => {
     const page = await open(await serve());
     const held = await own.acquire('mine');
     const theirs = await other.acquire('theirs');
@@ -180,22 +207,10 @@ describe.each(['etcd', 'memory'] as const)('on %s', (name) => {
     await held.release();
   });
 
-  test('watches once, however many pages are open, and for a while after the last one', async () => {
-    const url = await serve();
-    await own.connect();
-    await eventually(() => expect(counter.watches).toBe(1)); // that of the session
-    const pages = await Promise.all(Array.from({ length: 5 }, () => open(url)));
-    expect(counter.watches).toBe(2);
-    expect(counter.streams).toBe(1);
-    const held = await own.acquire('a');
-    for (const page of pages) await expect.poll(() => page.locks.has('a')).toBe(true);
-    for (const page of pages) page.leave();
-    await open(url);
-    expect(counter.watches).toBe(2);
-    await held.release();
-  });
+  // In memory so many grants in a row leave no time for anything else.
+  if (name === 'memory') return;
 
-  test.runIf(name === 'etcd')('no more than four changes a second are told', async () => {
+  test('no more than four changes a second are told', async () => {
     const page = await open(await serve());
     const start = performance.now();
     for (let i = 0; performance.now() - start < 1_000; i++) await (await own.acquire(`lock/${i % 3}`)).release();
@@ -204,17 +219,5 @@ describe.each(['etcd', 'memory'] as const)('on %s', (name) => {
     await expect.poll(() => page.locks.size).toBe(0);
     expect(page.history.length).toBeGreaterThan(20);
     expect(new Set(page.history.map(({ id }) => id)).size).toBe(page.history.length);
-  });
-
-  test('nothing of it is left when the application has closed, at once, with pages open', async () => {
-    const url = await serve();
-    const pages = await Promise.all([open(url), open(url)]);
-    const start = performance.now();
-    for (const close of closings.splice(0)) await close();
-    expect(performance.now() - start).toBeLessThan(2_000);
-    for (const page of pages) await expect.poll(() => page.isEnded).toBe(true);
-    await own.close();
-    expect(counter.watches).toBe(0);
-    expect(tickets(await backend.keys())).toEqual([]);
   });
 });

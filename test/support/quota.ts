@@ -4,9 +4,12 @@ import { eventually } from './eventually.js';
 /** Below what etcd takes in one request. */
 const CHUNK = 2 ** 20;
 
-/** Writes until etcd takes no more, and has raised its alarm. */
+/**
+ * Writes until etcd takes no more, and has raised its alarm. etcd looks at its size ten times a second, in which time a
+ * fast disk takes more than the quota.
+ */
 export async function fill(admin: Etcd3, quota: number): Promise<void> {
-  for (let i = 0; i <= (2 * quota) / CHUNK; i++) {
+  for (let i = 0; i <= (10 * quota) / CHUNK; i++) {
     const refusal = await admin
       .put(`filling/${i}`)
       .value(Buffer.alloc(CHUNK))
