@@ -1,12 +1,12 @@
 import { escapeName, lockOf, prefixRange, queuePrefixOf, queueRange, nameOf } from './keys.js';
 import { placesOf, seatsOf, type LockState, type Place, type TicketOf } from './lock-state.js';
+import { PAGE, pagesOf } from './pages.js';
 import type { EtcdPort, KeyRange, KeyValue } from './port.js';
 import { holders } from './turn.js';
 
-/** So many keys are read at once; with the longest names, handlers and metadata that is below the 4 MiB of gRPC. */
-const PAGE = 500;
 /** So many keys are deleted at once, below etcd's default of `--max-txn-ops`. */
 const AT_ONCE = 100;
+
 /** The one place that reads queues for people. */
 export class Inspection {
   constructor(
@@ -35,7 +35,7 @@ export class Inspection {
    * are meant, and keep it.
    */
   async forceRelease(keyPrefix: string, first?: bigint): Promise<number> {
-    const places = this.#places(keyPrefix, await this.#read(queueRange(keyPrefix)));
+    const places = placesOf(keyPrefix, await this.#read(queueRange(keyPrefix)), this.ticketOf);
     const held = places.slice(0, holders(places, keyPrefix));
     if (first !== undefined && held[0]?.kv.createRevision !== first) return 0;
     let deleted = 0;
@@ -68,14 +68,10 @@ export class Inspection {
 
   #state(name: string, keyPrefix: string, kvs: readonly KeyValue[]): LockState {
     const state: LockState = { name, holders: [], waiters: [] };
-    for (const seat of seatsOf(keyPrefix, this.#places(keyPrefix, kvs))) {
+    for (const seat of seatsOf(keyPrefix, placesOf(keyPrefix, kvs, this.ticketOf))) {
       (seat.isHolder ? state.holders : state.waiters).push(seat.participant);
     }
     return state;
-  }
-
-  #places(keyPrefix: string, kvs: readonly KeyValue[]): Place[] {
-    return placesOf(keyPrefix, kvs, this.ticketOf);
   }
 
   /** The queues in the range, by their key prefixes. None of them is torn by the end of a page. */
@@ -111,12 +107,9 @@ export class Inspection {
     return queues;
   }
 
-  async #read({ key: start, end }: Required<KeyRange>): Promise<KeyValue[]> {
+  async #read(range: Required<KeyRange>): Promise<KeyValue[]> {
     const found: KeyValue[] = [];
-    for (let key = start; ; key = `${found.at(-1)!.key}\0`) {
-      const { kvs } = await this.port.range({ key, end, limit: PAGE });
-      found.push(...kvs);
-      if (kvs.length < PAGE) return found;
-    }
+    for await (const { kvs } of pagesOf(range, (page) => this.port.range(page))) found.push(...kvs);
+    return found;
   }
 }

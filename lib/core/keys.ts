@@ -103,6 +103,12 @@ export function ticketKey(keyPrefix: string, lease: bigint, number: number, limi
   return `${keyPrefix}/${segmentOf(limit)}${leaseHex(lease)}/${number}`;
 }
 
+/** The lease of the session that has put a ticket, in hex as it stands in the key; it may hang on another lease. */
+export function sessionIn(keyPrefix: string, ticket: string): string | undefined {
+  const rest = ticket.slice(keyPrefix.length + 1);
+  return rest.split('/').at(-2);
+}
+
 /** The key that stands for a whole session. No escaped name contains `%s`, so it cannot lie in a lock's queue. */
 export function guardKey(namespace: string, lease: bigint): string {
   return `${namespace}%s/${leaseHex(lease)}`;

@@ -1,12 +1,11 @@
 import { LONGEST_PAUSE, RETRY_PAUSE } from '../../core/contact.js';
 import type { Clock } from '../../core/clock.js';
 import { prefixRange } from '../../core/keys.js';
-import { Latch, settled, sleep, until } from '../../core/latch.js';
+import { firstOf, Latch, settled, sleep, until } from '../../core/latch.js';
+import { pagesOf } from '../../core/pages.js';
 import { EtcdError, type EtcdPort, type KeyValue, type WatchEvent, type WatchStream } from '../../core/port.js';
 import type { Mirror } from './mirror.js';
 
-/** So many keys are read at once. */
-const PAGE = 500;
 /** Nothing may rest on a watch alone: all is read again so often, in milliseconds. */
 const AUDIT_PERIOD = 30_000;
 
@@ -53,7 +52,7 @@ export class Follower {
     let isNew = true;
     try {
       watch = new NamespaceWatch(this.port, this.mirror);
-      await until(watch.created, watch.ended, this.#stopped);
+      await firstOf([watch.created], watch.ended, this.#stopped);
       for (;;) {
         await this.#read(watch);
         this.listener.read(isNew);
@@ -70,24 +69,24 @@ export class Follower {
   }
 
   async #read(watch: NamespaceWatch): Promise<void> {
-    const range = prefixRange(this.mirror.namespace);
     const found: KeyValue[] = [];
+    let first: bigint | undefined;
+    const pages = pagesOf(prefixRange(this.mirror.namespace), (page) =>
+      until(this.port.range(page), watch.ended, this.#stopped),
+    );
     watch.hold();
-    for (let { key } = range, first: bigint | undefined; ; key = `${found.at(-1)!.key}\0`) {
-      const page = this.port.range({ key, end: range.end, limit: PAGE });
-      const { header, kvs } = await until(page, watch.ended, this.#stopped);
+    for await (const { header, kvs } of pages) {
       first ??= header.revision;
-      for (const kv of kvs) found.push(kv);
-      if (kvs.length === PAGE) continue;
-      this.mirror.replace(found, first);
-      return watch.resume();
+      found.push(...kvs);
     }
+    this.mirror.replace(found, first!);
+    watch.resume();
   }
 }
 
 /** Passes the events of a namespace on to its mirror, or keeps them for a while. */
 class NamespaceWatch {
-  readonly #created = new Latch<void>();
+  readonly created = new Latch<void>();
   readonly ended = new Latch<EtcdError>();
   readonly #stream: WatchStream;
   #held: WatchEvent[] | undefined = [];
@@ -97,7 +96,7 @@ class NamespaceWatch {
     readonly mirror: Mirror,
   ) {
     this.#stream = port.watch({
-      created: () => this.#created.set(),
+      created: () => this.created.set(),
       events: (_id, events) => {
         if (!this.#held) return this.mirror.apply(events);
         for (const event of events) this.#held.push(event);
@@ -107,10 +106,6 @@ class NamespaceWatch {
       ended: (error) => this.ended.set(error),
     });
     this.#stream.create({ id: 1, ...prefixRange(mirror.namespace) });
-  }
-
-  get created(): Promise<void> {
-    return new Promise((resolve) => this.#created.on(resolve));
   }
 
   hold(): void {

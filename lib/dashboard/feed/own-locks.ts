@@ -1,5 +1,5 @@
 import type { LossReason } from '../../core/audit.js';
-import { leaseHex } from '../../core/keys.js';
+import { leaseHex, sessionIn } from '../../core/keys.js';
 import type { Tenure } from '../../core/tenure.js';
 import type { Ticket } from '../../core/ticket.js';
 import type { HeldLock } from '../../lock.handle.js';
@@ -58,12 +58,7 @@ export class OwnLocks implements LockObserver {
     if (sessions.live) this.#leases.add(leaseHex(sessions.live.lease));
     if (queue.ticket(keyPrefix, key)) return true;
     // It may be gone before etcd has told that it was there.
-    return this.#leases.has(
-      key
-        .slice(keyPrefix.length + 1)
-        .split('/')
-        .at(-2) ?? '',
-    );
+    return this.#leases.has(sessionIn(keyPrefix, key) ?? '');
   }
 
   /** Whether the listener hears of the grants through that place. */
