@@ -13,6 +13,7 @@ import { DiscoveryModule, DiscoveryService, ModulesContainer } from '@nestjs/cor
 import { bindLockService, isUnbound, unbindLockService } from './lock.binding.js';
 import { electionOf } from './lock.election.js';
 import { badOption, LockUsageError } from './lock.errors.js';
+import { checkGiven, checkMaker, made } from './lock.module-options.js';
 import { campaignForDecorated } from './lock.only-leader.js';
 import { resolveOptions, type EtcdLockModuleOptions } from './lock.options.js';
 import { LockService } from './lock.service.js';
@@ -58,7 +59,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<EtcdLockModule
         { provide: INSTANCE, useValue: { name: instance } },
         {
           provide: token,
-          useFactory: (options?: EtcdLockModuleOptions) => new LockService(made(options)),
+          useFactory: (options?: EtcdLockModuleOptions) => new LockService(made('EtcdLockModule', options)),
           inject: [OPTIONS],
         },
         { provide: SERVICE, useExisting: token },
@@ -116,9 +117,7 @@ export class EtcdLockModule
    */
   static override forRootAsync(options: EtcdLockModuleAsyncOptions): DynamicModule {
     checkExtras(options);
-    if (!options.useFactory && !options.useClass && !options.useExisting) {
-      throw new LockUsageError('EtcdLockModule.forRootAsync() needs useFactory, useClass or useExisting.', 'option');
-    }
+    checkMaker('EtcdLockModule', options);
     return super.forRootAsync(options);
   }
 
@@ -181,17 +180,8 @@ export class EtcdLockModule
 }
 
 function checkExtras(extras: EtcdLockModuleExtras): void {
-  if (typeof extras !== 'object' || extras === null || Array.isArray(extras)) {
-    throw new LockUsageError('The options of EtcdLockModule must be an object.', 'option');
-  }
+  checkGiven('EtcdLockModule', extras);
   const { isGlobal, instance } = extras;
   if (isGlobal !== undefined && typeof isGlobal !== 'boolean') throw badOption('isGlobal', 'true or false', isGlobal);
   checkInstance(instance);
-}
-
-/** A factory that forgets its `return` must not lead to the etcd of this machine. */
-function made(options: EtcdLockModuleOptions | undefined): EtcdLockModuleOptions {
-  if (options !== undefined) return options;
-  const what = 'The options of EtcdLockModule must be an object, got undefined. What makes them has to return them.';
-  throw new LockUsageError(what, 'option');
 }

@@ -8,14 +8,14 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
-import { LockUsageError } from '../lock.errors.js';
+import { checkMaker } from '../lock.module-options.js';
 import { controllerAt } from './dashboard.controller.js';
 import { Dashboard, DASHBOARD } from './dashboard.js';
 import {
   checkExtras,
-  checkNames,
   checkOptions,
   DEFAULT_PATH,
+  EXTRAS,
   type EtcdLockDashboardExtras,
   type EtcdLockDashboardOptions,
 } from './dashboard.options.js';
@@ -82,9 +82,7 @@ export class EtcdLockDashboardModule
    */
   static override forRoot(options: EtcdLockDashboardOptions & EtcdLockDashboardExtras = {}): DynamicModule {
     checkExtras(options);
-    checkNames(options);
-    const { path: _path, instance: _instance, ...rest } = options;
-    checkOptions(rest);
+    checkOptions(options, EXTRAS);
     return super.forRoot(options);
   }
 
@@ -100,10 +98,7 @@ export class EtcdLockDashboardModule
    */
   static override forRootAsync(options: EtcdLockDashboardAsyncOptions): DynamicModule {
     checkExtras(options);
-    if (!options.useFactory && !options.useClass && !options.useExisting) {
-      const needs = 'EtcdLockDashboardModule.forRootAsync() needs useFactory, useClass or useExisting.';
-      throw new LockUsageError(needs, 'option');
-    }
+    checkMaker('EtcdLockDashboardModule', options);
     return super.forRootAsync(options);
   }
 

@@ -1,5 +1,6 @@
 import type { ExecutionContext } from '@nestjs/common';
-import { badOption, LockUsageError } from '../lock.errors.js';
+import { badOption } from '../lock.errors.js';
+import { checkGiven, made } from '../lock.module-options.js';
 import { refuseUnknown } from '../lock.option-checks.js';
 import { checkInstance } from '../lock.tokens.js';
 
@@ -36,16 +37,14 @@ export const DEFAULT_PATH = '/locks';
 const PATH = /^\/?[\w.~-]+(\/[\w.~-]+)*\/?$/;
 
 const OPTIONS = ['authorize', 'allowRelease'];
-const EXTRAS = ['path', 'instance'];
+/** The names of the {@link EtcdLockDashboardExtras}. */
+export const EXTRAS = ['path', 'instance'];
 
-/** Throws {@link LockUsageError} for a bad option in what a factory returns. */
-export function checkOptions(options: EtcdLockDashboardOptions | undefined): void {
-  if (options === undefined) {
-    const what = 'The options of EtcdLockDashboardModule must be an object, got undefined.';
-    throw new LockUsageError(`${what} What makes them has to return them.`, 'option');
-  }
-  refuseUnknown(options, OPTIONS, 'EtcdLockDashboardModule', EXTRAS);
-  const { authorize, allowRelease } = options;
+/** Throws {@link LockUsageError} for a bad option. `beside`: the names of those that may stand there as well. */
+export function checkOptions(options: EtcdLockDashboardOptions | undefined, beside: readonly string[] = []): void {
+  const given = made('EtcdLockDashboardModule', options);
+  refuseUnknown(given, [...OPTIONS, ...beside], 'EtcdLockDashboardModule', EXTRAS);
+  const { authorize, allowRelease } = given;
   if (authorize !== undefined && typeof authorize !== 'function') {
     throw badOption('authorize', 'a function that says whether a request may see the dashboard', authorize);
   }
@@ -54,16 +53,9 @@ export function checkOptions(options: EtcdLockDashboardOptions | undefined): voi
   }
 }
 
-/** Throws {@link LockUsageError} for an option that `forRoot` does not know. */
-export function checkNames(options: EtcdLockDashboardOptions & EtcdLockDashboardExtras): void {
-  refuseUnknown(options, [...OPTIONS, ...EXTRAS], 'EtcdLockDashboardModule');
-}
-
 /** Throws {@link LockUsageError} for a bad option. */
 export function checkExtras(extras: EtcdLockDashboardExtras): void {
-  if (typeof extras !== 'object' || extras === null || Array.isArray(extras)) {
-    throw new LockUsageError('The options of EtcdLockDashboardModule must be an object.', 'option');
-  }
+  checkGiven('EtcdLockDashboardModule', extras);
   const { path, instance } = extras;
   if (path !== undefined && (typeof path !== 'string' || !PATH.test(path) || /(^|\/)\.\.?(\/|$)/.test(path))) {
     throw badOption('path', "segments of letters, digits, '.', '_', '~' and '-', such as '/admin/locks'", path);
