@@ -1,13 +1,14 @@
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EtcdLockDashboardModule } from '../../lib/dashboard/index.js';
-import { EtcdLockModule, LockService, type Lock } from '../../lib/index.js';
+import { EtcdLockModule, LockService } from '../../lib/index.js';
 import { internalsOf } from '../../lib/lock.internals.js';
 import { openBackend, tickets, type Backend } from '../support/backend.js';
 import { eventually } from '../support/eventually.js';
 import { listen, silent, type Platform } from '../support/nest.js';
 import { WatchCounter } from '../support/watch-counter.js';
 import { OpenPage } from './open-page.js';
+import { queueUp } from './served.js';
 
 /** What a page is told, over a real connection, while locks are had and given back. */
 describe.each(['etcd', 'memory'] as const)('on %s', (name) => {
@@ -44,15 +45,6 @@ describe.each(['etcd', 'memory'] as const)('on %s', (name) => {
     await eventually(() => expect(page.state).toBeDefined());
     return page;
   };
-  const queueUp = async (locks: LockService, lock: string, handler: string): Promise<{ lock: Promise<Lock> }> => {
-    const waiting = locks.acquire(lock, { handler });
-    waiting.catch(() => {});
-    await eventually(async () => {
-      expect((await locks.inspect(lock)).waiters.map((waiter) => waiter.handler)).toContain(handler);
-    });
-    return { lock: waiting };
-  };
-
   test.each(['express', 'fastify'] as const)('shows what was there before, on %s', async (platform) => {
     const held = await other.acquire('seat/7', { handler: 'Booking.book', metadata: { order: '4711' } });
     const first = await queueUp(other, 'seat/7', 'Second');

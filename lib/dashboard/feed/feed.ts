@@ -1,5 +1,4 @@
-import { internalsOf } from '../../lock.internals.js';
-import type { Internals } from '../../lock.internals.js';
+import { internalsOf, type Internals } from '../../lock.internals.js';
 import type { LockService } from '../../lock.service.js';
 import { NoReports, Reports } from './reports.js';
 import { sourceOf } from './source.js';
@@ -14,7 +13,7 @@ const LINGER = 60_000;
 /** A page that is open. */
 export interface Page {
   readonly mayRelease: boolean;
-  /** Says everything. `text` is for those who have missed nothing before. */
+  /** Says everything anew. */
   state(text: string): void;
   change(text: string): void;
   pulse(text: string): void;
@@ -32,7 +31,7 @@ export function feedOf(service: LockService): Feed {
 }
 
 /**
- * Tells all open pages what there is to tell, each message made once. It looks at etcd from the first page on, by one
+ * Tells all open pages what there is to tell, each change and pulse made once. It looks at etcd from the first page on, by one
  * watch, and until some time after the last one has gone, so that it costs nothing while nobody looks.
  */
 export class Feed {
@@ -59,7 +58,7 @@ export class Feed {
     this.#stopLinger();
     this.#pages.add(page);
     this.#reports ??= this.#start();
-    if (this.#isReady) page.state(this.#reports.state(page.mayRelease));
+    this.refresh(page);
     if (this.#pages.size === 1) this.#pulse();
     else page.pulse(this.#reports.pulse());
   }
@@ -70,7 +69,7 @@ export class Feed {
     this.#stopLinger = this.internals.clock.after(LINGER, () => this.#stop());
   }
 
-  /** The page has missed something. */
+  /** Says everything to a page that has missed something, if there is something to say. */
   refresh(page: Page): void {
     if (this.#isReady && this.#reports) page.state(this.#reports.state(page.mayRelease));
   }
@@ -125,8 +124,7 @@ export class Feed {
 
   #change(): void {
     this.#stopChange = undefined;
-    if (!(this.#reports instanceof Reports)) return;
-    const text = this.#reports.change();
+    const text = this.#reports?.change();
     // From the end of it, so that what takes long does not take all of the time.
     this.#changedAt = this.internals.clock.now();
     if (text !== undefined) for (const page of this.#pages) page.change(text);
@@ -134,19 +132,18 @@ export class Feed {
 
   #renewed(): void {
     this.#isReady = true;
-    if (!(this.#reports instanceof Reports)) return;
     this.#stopChange?.();
     this.#stopChange = undefined;
-    this.#reports.change();
-    if (this.#pages.size > 0) this.#reports.ask();
-    for (const page of this.#pages) page.state(this.#reports.state(page.mayRelease));
+    this.#reports?.change();
+    if (this.#pages.size > 0) this.#reports?.ask();
+    for (const page of this.#pages) this.refresh(page);
     this.#beat();
   }
 
   /** Once a second, while there are pages. */
   #pulse(): void {
     this.#stopPulse();
-    if (this.#reports instanceof Reports) this.#reports.ask();
+    this.#reports?.ask();
     this.#beat();
     this.#stopPulse = this.internals.clock.after(PULSE_PERIOD, () => this.#pulse());
   }

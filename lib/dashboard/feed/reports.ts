@@ -53,9 +53,13 @@ export class NoReports {
     this.#since = internals.clock.date();
   }
 
+  ask(): void {}
+
   state(mayRelease: boolean): string {
     return state(this.internals, mayRelease, { since: this.#since, history: [], samples: [] }, []);
   }
+
+  change(): undefined {}
 
   pulse(): string {
     const problem = 'Something else stands in the place of the lock service, as in a test: there is nothing to show.';

@@ -88,13 +88,15 @@ function afterState(state: State, message: StateMessage): State {
 }
 
 function afterChange(state: State, { locks: changed, gone, history: happened }: ChangeMessage): State {
-  const locks = changed.length + gone.length > 0 ? new Map(state.locks) : state.locks;
-  if (locks instanceof Map) {
+  const after = { ...state };
+  if (changed.length + gone.length > 0) {
+    const locks = new Map(state.locks);
     for (const name of gone) locks.delete(name);
     for (const lock of changed) locks.set(lock.name, lock);
+    after.locks = locks;
   }
-  const history = happened.length > 0 ? [...state.history, ...happened].slice(-HISTORY) : state.history;
-  return { ...state, locks, history };
+  if (happened.length > 0) after.history = [...state.history, ...happened].slice(-HISTORY);
+  return after;
 }
 
 function afterPulse(state: State, pulse: PulseMessage): State {
